@@ -1,0 +1,166 @@
+"""Devices: which memory holds an array, and which book of kernels computes with it.
+
+    "cpu"        host memory, kernels/cpu: NumPy and Numba, for speed (the default)
+    "reference"  host memory, kernels/reference.py: plain NumPy, for reading and judging
+    "cuda", "cuda-sim"   their place is kept: a row below, a book in kernels/cuda, and the one import of CuPy here
+
+`use(name)` chooses where new tensors live; MINICNN_DEVICE does the same for a whole process. An op runs on the device
+of its inputs. "cpu" and "reference" share the host's memory, so tensors of both may meet in one op: then it runs on
+"reference". `with use("reference"):` therefore makes everything inside readable, whatever model it is called with.
+
+Random numbers are Philox4x32-10, keyed by the seed and by a counter of calls, so that a stream does not depend on
+device or threads; `manual_seed(n)` starts it again.
+Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple
+
+from .errors import ArgumentError, DeviceError
+
+
+class Device(NamedTuple):
+    """One row of the table of devices."""
+
+    name: str
+    memory: str  # tensors may meet in one op if their memory is the same
+    book: str  # the module that implements kernels.CONTENTS; imported at first use
+    about: str
+
+
+DEVICES = {
+    row.name: row
+    for row in (
+        Device("cpu", "host", "minicnn.kernels.cpu", "NumPy + Numba, for speed"),
+        Device("reference", "host", "minicnn.kernels.reference", "plain NumPy, for reading"),
+    )
+}
+
+_NOT_YET = {"cuda": "needs the CUDA kernels", "cuda-sim": "needs the CUDA kernels and their simulator"}
+
+
+def check(name: str) -> str:
+    """`name` if it is a device; DeviceError, with the list of devices, if not."""
+    if name not in DEVICES:
+        why = f"{_NOT_YET[name]}, which this version does not have yet" if name in _NOT_YET else "is not known"
+        raise DeviceError(f'device "{name}" {why}: choose one of {", ".join(DEVICES)}')
+    return name
+
+
+def is_device(name: str) -> bool:
+    """Whether `name` names a device, of this version or a later one (rather than, say, a dtype)."""
+    return name in DEVICES or name in _NOT_YET
+
+
+class _State(threading.local):
+    """Per thread: the device for new tensors, and the book of the op that is being computed."""
+
+    def __init__(self) -> None:
+        self.default: str | None = None
+        self.computing: str | None = None
+
+
+_state = _State()
+_process_default: str | None = None  # what use() outside of `with` chose, for all threads
+_books: dict[str, ModuleType] = {}
+
+
+def current() -> str:
+    """The device on which new tensors are made."""
+    return _state.default or _process_default or check(os.environ.get("MINICNN_DEVICE") or "cpu")
+
+
+class use:
+    """Choose the device for new tensors: `minicnn.use("reference")` from now on, `with minicnn.use(...):` for a block.
+
+    Raises DeviceError for a device that does not exist.
+    """
+
+    def __init__(self, name: str):
+        global _process_default
+        self.name = check(name)
+        self._before_call = _process_default
+        self._before: list[str | None] = []
+        _process_default = name
+
+    def __enter__(self) -> use:
+        global _process_default
+        if not self._before:  # the call itself had chosen for the process: inside `with` the choice ends with the block
+            _process_default = self._before_call
+        self._before.append(_state.default)
+        _state.default = self.name
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _state.default = self._before.pop()
+
+
+def resolve(names: Iterable[str]) -> str:
+    """The device an op runs on, given those of its inputs; DeviceError if their memories differ."""
+    found = set(names)
+    if not found:
+        return current()
+    if len(found) == 1 and current() != "reference":
+        return found.pop()
+    memories = {DEVICES[name].memory for name in found}
+    if len(memories) > 1:
+        raise DeviceError(f"tensors of {' and '.join(sorted(found))} meet in one op: move one of them with .to(device)")
+    if memories == {"host"} and (current() == "reference" or "reference" in found):
+        return "reference"
+    return found.pop()
+
+
+def book() -> ModuleType:
+    """The kernels of the device that is computing: inside an op its own, elsewhere the current one."""
+    name = _state.computing or current()
+    if name not in _books:
+        _books[name] = importlib.import_module(DEVICES[name].book)
+    return _books[name]
+
+
+class computing:
+    """While an op computes, its kernels come from the book of `name`."""
+
+    __slots__ = ("before", "name")
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __enter__(self) -> None:
+        self.before = _state.computing
+        _state.computing = self.name
+
+    def __exit__(self, *exc: object) -> None:
+        _state.computing = self.before
+
+
+class Generator:
+    """A stream of random calls: the seed, and how many calls have been made. Both together are its whole state."""
+
+    def __init__(self, seed: int = 0):
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> None:
+        """Start again at call 0 of another seed (0 ≤ seed < 2⁶⁴)."""
+        if not 0 <= int(seed) < 2**64:
+            raise ArgumentError(f"a seed is an integer from 0 to 2⁶⁴ − 1, got {seed}")
+        self.seed, self.calls = int(seed), 0
+
+    def next_call(self) -> tuple[int, int]:
+        """(seed, call) for one more call."""
+        self.calls += 1
+        return self.seed, self.calls - 1
+
+
+generator = Generator()
+
+
+def manual_seed(seed: int) -> None:
+    """Restart the random stream that dropout and the initialisers draw from."""
+    generator.manual_seed(seed)

@@ -1,0 +1,302 @@
+"""The table of contents: every kernel an op may call, its arrays and its contract.
+
+A kernel knows arrays, an op knows calculus: nothing here knows about gradients. Each entry is a name, a signature and
+a contract; the code stands in the books of the devices:
+
+    reference.py   plain NumPy, for reading
+    cpu/           NumPy + Numba, for speed
+    cuda/          CUDA C++ on CuPy arrays (its place is kept in device.py)
+
+A call goes to the book of the device in force (device.book()); Function.apply chooses that device from its inputs.
+Three rules hold for every kernel: inputs are never modified (the optimizer steps excepted, which say so), results
+have the dtype of the floating-point inputs, and equal inputs give equal bytes.
+
+Notation: N images, C → K channels, H × W → P × Q pixels, R × S taps; `window` is a window.Window.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import device
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+CONTENTS: dict[str, Callable[..., Any]] = {}  # name -> the entry below, with its signature and contract
+
+
+def kernel(entry: Kernel) -> Kernel:
+    """Make an entry of this table callable: it looks its name up in the book of the device in force."""
+    name = entry.__name__
+    CONTENTS[name] = entry
+
+    @functools.wraps(entry)
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(device.book(), name)(*args, **options)
+
+    return call  # type: ignore[return-value]  # same signature, by construction
+
+
+# --- arithmetic: NumPy's broadcasting ---------------------------------------------------------------------------------
+
+
+@kernel
+def add(a, b):
+    """a + b"""
+
+
+@kernel
+def sub(a, b):
+    """a − b"""
+
+
+@kernel
+def mul(a, b):
+    """a · b"""
+
+
+@kernel
+def div(a, b):
+    """a / b"""
+
+
+@kernel
+def neg(x):
+    """−x"""
+
+
+@kernel
+def power(x, exponent):
+    """x to a Python number."""
+
+
+@kernel
+def exp(x):
+    """eˣ"""
+
+
+@kernel
+def log(x):
+    """Natural logarithm."""
+
+
+@kernel
+def sqrt(x):
+    """√x"""
+
+
+@kernel
+def absolute(x):
+    """|x|"""
+
+
+@kernel
+def maximum(a, b):
+    """The larger of a and b; NaN where either is NaN."""
+
+
+@kernel
+def where(condition, a, b):
+    """a where condition (bool) holds, else b."""
+
+
+@kernel
+def compare(a, b, how):
+    """bool array of a ? b, with `how` one of "less", "less_equal", "greater", "greater_equal", "equal", "not_equal"."""
+
+
+# --- reductions: axis is a tuple of ints ------------------------------------------------------------------------------
+
+
+@kernel
+def sum(x, axis, keepdims):
+    """Σ x over the axes."""
+
+
+@kernel
+def amax(x, axis, keepdims):
+    """The largest x over the axes; NaN if there is one."""
+
+
+@kernel
+def argmax(x, axis):
+    """Index of the first largest element along one axis, int64."""
+
+
+# --- shape: views where NumPy gives views -----------------------------------------------------------------------------
+
+
+@kernel
+def full(shape, value, dtype):
+    """A new array filled with value."""
+
+
+@kernel
+def reshape(x, shape):
+    """The same elements in row-major order."""
+
+
+@kernel
+def transpose(x, axes):
+    """Axes permuted: a view."""
+
+
+@kernel
+def broadcast_to(x, shape):
+    """x repeated along new axes and axes of size 1: a read-only view."""
+
+
+@kernel
+def getitem(x, index):
+    """x[index], NumPy's rules."""
+
+
+@kernel
+def scatter_add(v, index, shape):
+    """Zeros of `shape`, with v added at `index`, repeated positions accumulating: the adjoint of getitem."""
+
+
+@kernel
+def concat(arrays, axis):
+    """The arrays one after the other along axis."""
+
+
+@kernel
+def pad(x, widths, value):
+    """x with widths[i] = (before, after) elements of `value` around axis i."""
+
+
+@kernel
+def cast(x, dtype):
+    """x in another dtype."""
+
+
+# --- linear -----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def matmul(a, b):
+    """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
+
+
+@kernel
+def linear(x, w, b):
+    """x (N, I), w (O, I), b (O,) | None -> x·wᵀ + b (N, O)."""
+
+
+# --- convolution: the three faces of one trilinear form Σ gy[n,k,p,q] · w[k,c,r,s] · x[n,c,h,w] -----------------------
+
+
+@kernel
+def conv2d(x, w, b, window, groups):
+    """x (N, C, H, W), w (K, C/groups, R, S), b (K,) | None -> y (N, K, P, Q)."""
+
+
+@kernel
+def conv_transpose2d(gy, w, b, window, groups, output_size):
+    """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) | None -> gx (N, C, H, W) with (H, W) = output_size."""
+
+
+@kernel
+def conv2d_weight(x, gy, window, groups):
+    """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S)."""
+
+
+# --- pooling ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def max_pool2d(x, window):
+    """x (N, C, H, W) -> y (N, C, P, Q) and indices (N, C, P, Q) int32: the flat position h·W + w of the first maximum
+    of each window. NaN counts as largest. A window that sees padding only gives −∞ and index −1."""
+
+
+@kernel
+def max_pool2d_scatter(gy, indices, size):
+    """gx (N, C, H, W) with (H, W) = size: gy added at its index, −1 ignored. Adjoint of max_pool2d_gather."""
+
+
+@kernel
+def max_pool2d_gather(x, indices):
+    """x (N, C, H, W) at the indices, (N, C, P, Q); 0 at index −1."""
+
+
+@kernel
+def avg_pool2d(x, window, count_include_pad):
+    """x (N, C, H, W) -> y (N, C, P, Q): sums over windows divided by window.counts(...)."""
+
+
+@kernel
+def avg_pool2d_transpose(gy, window, count_include_pad, size):
+    """gy (N, C, P, Q) -> gx (N, C, H, W) with (H, W) = size: the adjoint of avg_pool2d."""
+
+
+# --- activations and losses -------------------------------------------------------------------------------------------
+
+
+@kernel
+def relu(x):
+    """max(x, 0); NaN stays NaN."""
+
+
+@kernel
+def relu_mask(g, y):
+    """g where y > 0, else 0."""
+
+
+@kernel
+def tanh(x):
+    """Hyperbolic tangent."""
+
+
+@kernel
+def sigmoid(x):
+    """1 / (1 + e⁻ˣ), without overflow."""
+
+
+@kernel
+def softmax(x, axis):
+    """eˣ / Σ eˣ along one axis, without overflow."""
+
+
+@kernel
+def log_softmax(x, axis):
+    """x − log Σ eˣ along one axis, without overflow."""
+
+
+@kernel
+def sign(x):
+    """−1, 0 or 1."""
+
+
+@kernel
+def pick(x, labels):
+    """x (N, C), labels (N,) -> x[n, labels[n]], (N,)."""
+
+
+@kernel
+def one_hot(labels, classes, dtype):
+    """labels (N,) -> (N, classes): 1 at the label, 0 elsewhere."""
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------
+
+
+@kernel
+def random_bits(seed, call, n):
+    """n words (uint32) of Philox4x32-10: key = seed (64 bits), counter = (block index, call), 64 bits each."""
+
+
+# --- optimizer steps: these work in place -----------------------------------------------------------------------------
+
+
+@kernel
+def sgd_step(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
+    """One step of SGD on p, in place; velocity (None without momentum) is updated too, and set to g when `first`."""
+
+
+@kernel
+def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
+    """One step of Adam on p, in place; mean and square (running averages of g and g²) are updated too."""

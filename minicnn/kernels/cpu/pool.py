@@ -1,0 +1,214 @@
+"""Pooling on CPU: one plane (image, channel) after the other, shared out among the threads.
+
+    max_pool2d            y[p, q] and where it came from          x ┌───────┐       y ┌───┐  indices ┌───┐
+    max_pool2d_scatter    gy back to where y came from              │1 3│2 0│ ──→     │7 4│          │5 6│
+    max_pool2d_gather     the opposite: x from there                │4 7│4 1│         └───┘          └───┘
+                                                                    └───────┘ ←── gx = 0, then gx[indices] += gy
+
+A window is taken tap by tap: for each tap a whole row of outputs meets a row of inputs, so the inner loops are long,
+have no branches on position, and become vector instructions; the row of outputs stays in L1. The positions inside
+of the input are worked out beforehand for each tap, so padding is never stored, and never read. Windows of 2 × 2 that
+tile the input, the most common, have a loop of their own. A thread owns its planes: no two write to one element, and
+sums have a fixed order.
+
+    operations   R·S comparisons (additions) for each output; each is about as cheap as the load it needs
+    bytes        x read once, y and indices written once (forward); gy and indices read, gx written twice (backward)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..window import Pair, Window
+from .compile import jit
+from .threads import get_num_threads, parallel_for
+
+SMALL = 1 << 17  # elements that one thread has dealt with before a second has woken up
+
+
+# --- the kernels ------------------------------------------------------------------------------------------------------
+
+
+def max_pool2d(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """x (N, C, H, W) -> y and indices (N, C, P, Q): the first maximum of each window and its place h·W + w, int32.
+
+    NaN counts as the largest. A window that sees padding only gives −∞ and index −1.
+    """
+    y, indices = _outputs(x, window), _outputs(x, window, np.int32)
+    if y.size:
+        size = np.array([*x.shape[2:], *y.shape[2:]])
+        whole = size[0] >= 2 * size[2] and size[1] >= 2 * size[3]
+        tiling = window.kernel == window.stride == (2, 2) and window.dilation == (1, 1)
+        if tiling and window.pad == ((0, 0), (0, 0)) and whole:
+            _for_planes(x, _max_2x2, size, _flat(x), y.reshape(-1), indices.reshape(-1))
+        else:
+            _for_planes(x, _max_taps, size, *_tap_ranges(window, size), _flat(x), y.reshape(-1), indices.reshape(-1))
+    return y, indices
+
+
+def max_pool2d_scatter(gy: np.ndarray, indices: np.ndarray, size: Pair) -> np.ndarray:
+    """gx (N, C, H, W) with (H, W) = size: gy added at its index, −1 ignored."""
+    gx = np.empty((*gy.shape[:2], *size), gy.dtype)
+    if gx.size:
+        sizes = np.array([gy.shape[2] * gy.shape[3], size[0] * size[1]])
+        _for_planes(gx, _scatter, sizes, _flat(gy), _flat(indices), gx.reshape(-1))
+    return gx
+
+
+def max_pool2d_gather(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) at the indices (N, C, P, Q), 0 where the index is −1."""
+    y = np.empty(indices.shape, x.dtype)
+    if y.size:
+        sizes = np.array([indices.shape[2] * indices.shape[3], x.shape[2] * x.shape[3]])
+        _for_planes(y, _gather, sizes, _flat(x), _flat(indices), y.reshape(-1))
+    return y
+
+
+def avg_pool2d(x: np.ndarray, window: Window, count_include_pad: bool) -> np.ndarray:
+    """x (N, C, H, W) -> y (N, C, P, Q): sums over windows, divided by window.counts(...)."""
+    y = _outputs(x, window)
+    if y.size:
+        size = np.array([*x.shape[2:], *y.shape[2:]])
+        counts = window.counts((x.shape[2], x.shape[3]), count_include_pad).astype(x.dtype).reshape(-1)
+        _for_planes(x, _average, size, *_tap_ranges(window, size), counts, _flat(x), y.reshape(-1))
+    return y
+
+
+def avg_pool2d_transpose(gy: np.ndarray, window: Window, count_include_pad: bool, size: Pair) -> np.ndarray:
+    """gy (N, C, P, Q) -> gx (N, C, H, W) with (H, W) = size: the adjoint of avg_pool2d."""
+    gx = np.empty((*gy.shape[:2], *size), gy.dtype)
+    if gx.size:
+        sizes = np.array([*size, *gy.shape[2:]])
+        counts = window.counts(size, count_include_pad).astype(gy.dtype).reshape(-1)
+        _for_planes(gx, _spread_out, sizes, *_tap_ranges(window, sizes), counts, _flat(gy), gx.reshape(-1))
+    return gx
+
+
+def _outputs(x: np.ndarray, window: Window, dtype: type | None = None) -> np.ndarray:
+    return np.empty((*x.shape[:2], *window.output_size((x.shape[2], x.shape[3]))), dtype or x.dtype)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """x, or a copy, contiguous, aligned and writeable, as a vector: one type for Numba to compile for."""
+    return (x if x.flags.carray else x.copy(order="C")).reshape(-1)
+
+
+def _for_planes(larger: np.ndarray, body, *args) -> None:
+    threads = 1 if larger.size < SMALL else get_num_threads()
+    parallel_for(larger.shape[0] * larger.shape[1], body, *args, threads=threads)
+
+
+def _tap_ranges(window: Window, size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(stride of rows and columns), and for each row tap and each column tap (shift, first, last): the tap reads
+    output · stride + shift, which lies inside of the input for first ≤ output < last."""
+    ranges = [
+        np.array([
+            (tap * window.dilation[axis] - window.pad[axis][0],
+             *window.valid_outputs(axis, tap, int(size[axis]), int(size[2 + axis])))
+            for tap in range(window.kernel[axis])
+        ])
+        for axis in (0, 1)
+    ]  # fmt: skip
+    return np.array(window.stride), ranges[0], ranges[1]
+
+
+# --- compiled: max ----------------------------------------------------------------------------------------------------
+
+
+@jit
+def _max_2x2(share, first, last, size, x, y, indices):
+    height, width, rows, cols = size
+    for plane in range(first, last):
+        for p in range(rows):
+            to = (plane * rows + p) * cols
+            above = 2 * p * width  # in the plane
+            below = above + width
+            start = plane * height * width
+            for q in range(cols):
+                best, place = x[start + above + 2 * q], above + 2 * q
+                best, place = _larger(best, place, x[start + above + 2 * q + 1], above + 2 * q + 1)
+                best, place = _larger(best, place, x[start + below + 2 * q], below + 2 * q)
+                best, place = _larger(best, place, x[start + below + 2 * q + 1], below + 2 * q + 1)
+                y[to + q], indices[to + q] = best, place
+
+
+@jit
+def _larger(best, place, value, new_place):
+    """The larger of two values, and its place: the first on a tie; NaN is larger than all."""
+    if value > best or (value != value and best == best):
+        return value, new_place
+    return best, place
+
+
+@jit
+def _max_taps(share, first, last, size, stride, row_taps, col_taps, x, y, indices):
+    height, width, rows, cols = size
+    for plane in range(first, last):
+        for p in range(rows):
+            to = (plane * rows + p) * cols
+            for q in range(to, to + cols):
+                y[q], indices[q] = -np.inf, -1
+            for row_shift, p0, p1 in row_taps:
+                if p0 <= p < p1:
+                    for col_shift, q0, q1 in col_taps:
+                        place = (p * stride[0] + row_shift) * width + col_shift
+                        start = plane * height * width
+                        for q in range(q0, q1):
+                            here = place + q * stride[1]
+                            value, best = x[start + here], y[to + q]
+                            if value > best or (value != value and best == best) or indices[to + q] < 0:
+                                y[to + q], indices[to + q] = value, here
+
+
+@jit
+def _scatter(share, first, last, size, gy, indices, gx):
+    outputs, inputs = size
+    for plane in range(first, last):
+        start = plane * inputs
+        gx[start : start + inputs] = 0
+        for i in range(plane * outputs, (plane + 1) * outputs):
+            if 0 <= indices[i] < inputs:
+                gx[start + indices[i]] += gy[i]
+
+
+@jit
+def _gather(share, first, last, size, x, indices, y):
+    outputs, inputs = size
+    for plane in range(first, last):
+        for i in range(plane * outputs, (plane + 1) * outputs):
+            y[i] = x[plane * inputs + indices[i]] if 0 <= indices[i] < inputs else 0
+
+
+# --- compiled: average ------------------------------------------------------------------------------------------------
+
+
+@jit
+def _average(share, first, last, size, stride, row_taps, col_taps, counts, x, y):
+    height, width, rows, cols = size
+    for plane in range(first, last):
+        for p in range(rows):
+            to = (plane * rows + p) * cols
+            y[to : to + cols] = 0
+            for row_shift, p0, p1 in row_taps:
+                if p0 <= p < p1:
+                    for col_shift, q0, q1 in col_taps:
+                        start = (plane * height + p * stride[0] + row_shift) * width + col_shift
+                        for q in range(q0, q1):
+                            y[to + q] += x[start + q * stride[1]]
+            for q in range(cols):
+                if counts[p * cols + q] > 0:  # else it sees padding only, and is 0
+                    y[to + q] /= counts[p * cols + q]
+
+
+@jit
+def _spread_out(share, first, last, size, stride, row_taps, col_taps, counts, gy, gx):
+    height, width, rows, cols = size
+    for plane in range(first, last):
+        gx[plane * height * width : (plane + 1) * height * width] = 0
+        for p in range(rows):
+            for row_shift, p0, p1 in row_taps:
+                if p0 <= p < p1:
+                    for col_shift, q0, q1 in col_taps:
+                        start = (plane * height + p * stride[0] + row_shift) * width + col_shift
+                        for q in range(q0, q1):
+                            gx[start + q * stride[1]] += gy[(plane * rows + p) * cols + q] / counts[p * cols + q]

@@ -1,0 +1,300 @@
+"""Layers: modules around single ops, with PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..errors import ArgumentError
+from ..kernels.window import pair
+from ..tensor import Tensor
+from . import init
+from .module import Module, Parameter
+
+
+def _empty(*shape: int) -> Parameter:
+    return Parameter(np.empty(shape, np.float32))
+
+
+def _positive(**sizes: Any) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ArgumentError(f"{name} must be an integer ≥ 1, got {size!r}")
+
+
+def _initialise(weight: Parameter, bias: Parameter | None) -> None:
+    """U(±1/√fan_in) for both, PyTorch's default: kaiming_uniform_ with a = √5."""
+    init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        bound = 1 / math.sqrt(init.fans(weight)[0])
+        init.uniform_(bias, -bound, bound)
+
+
+class Linear(Module):
+    """y = x·weightᵀ + bias: (..., in_features) -> (..., out_features). weight is (out_features, in_features)."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        super().__init__()
+        _positive(in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = _empty(out_features, in_features)
+        self.bias = _empty(out_features) if bias else None
+        _initialise(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}→{self.out_features}" + ("" if self.bias is not None else ", no bias")
+
+
+class _Convolution(Module):
+    """What Conv2d and ConvTranspose2d share: sizes, weight and bias."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        bias: bool,
+    ):
+        super().__init__()
+        _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            raise ArgumentError(
+                f"groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}"
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride, self.padding, self.dilation = pair(stride, "stride", 1), padding, pair(dilation, "dilation", 1)
+        self.weight = _empty(*self._weight_shape())
+        self.bias = _empty(out_channels) if bias else None
+        _initialise(self.weight, self.bias)
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return self.out_channels, self.in_channels // self.groups, *self.kernel_size
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}→{self.out_channels}, {self.kernel_size[0]}×{self.kernel_size[1]}"
+        for name, value, usual in (
+            ("stride", self.stride, (1, 1)),
+            ("padding", self.padding, 0),
+            ("dilation", self.dilation, (1, 1)),
+            ("groups", self.groups, 1),
+        ):
+            if value != usual:
+                text += f", {name} {_short(value)}"
+        return text + ("" if self.bias is not None else ", no bias")
+
+
+def _short(value: Any) -> Any:
+    """(2, 2) as 2."""
+    return value[0] if isinstance(value, tuple) and value == (value[0],) * 2 and isinstance(value[0], int) else value
+
+
+class Conv2d(_Convolution):
+    """Convolution (N, in_channels, H, W) -> (N, out_channels, P, Q): see ops.conv2d for formula and options.
+
+    weight is (out_channels, in_channels/groups, R, S), bias (out_channels,).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class ConvTranspose2d(_Convolution):
+    """Transposed convolution (N, in_channels, P, Q) -> (N, out_channels, H, W): see ops.conv_transpose2d.
+
+    weight is (in_channels, out_channels/groups, R, S), bias (out_channels,).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self.output_padding = output_padding
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return self.in_channels, self.out_channels // self.groups, *self.kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+
+class MaxPool2d(Module):
+    """The largest of each window: see ops.max_pool2d. stride defaults to kernel_size."""
+
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    ):
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
+
+
+class AvgPool2d(Module):
+    """The mean of each window: see ops.avg_pool2d. stride defaults to kernel_size."""
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ):
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.relu(x)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e⁻ˣ)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.sigmoid(x)
+
+
+class ScaledTanh(Module):
+    """1.7159·tanh(2x/3), the squashing function of LeNet-5."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.scaled_tanh(x)
+
+
+class Softmax(Module):
+    """e^x / Σ e^x along `axis`."""
+
+    def __init__(self, axis: int = -1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softmax(x, self.axis)
+
+
+class LogSoftmax(Module):
+    """ln softmax along `axis`."""
+
+    def __init__(self, axis: int = -1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.log_softmax(x, self.axis)
+
+
+class Flatten(Module):
+    """All axes from start_axis on as one: (N, C, H, W) -> (N, C·H·W)."""
+
+    def __init__(self, start_axis: int = 1):
+        super().__init__()
+        self.start_axis = start_axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.flatten(x, self.start_axis)
+
+
+class Identity(Module):
+    """x itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Dropout(Module):
+    """In training, zero each element with probability p and scale the rest by 1/(1−p); in evaluation x itself.
+
+    The rate is the attribute `p`, read at each call. Raises ArgumentError unless 0 ≤ p ≤ 1.
+    """
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"Dropout needs a probability p from 0 to 1, got {p}")
+        self.p = float(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class CrossEntropyLoss(Module):
+    """Cross-entropy between softmax(logits) and class indices: see ops.cross_entropy."""
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, logits: Tensor, labels: Any) -> Tensor:
+        return ops.cross_entropy(logits, labels, self.reduction)
+
+
+class MSELoss(Module):
+    """Mean squared error: see ops.mse_loss."""
+
+    def __init__(self, reduction: str = "mean"):
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        return ops.mse_loss(x, target, self.reduction)

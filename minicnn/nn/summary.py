@@ -1,0 +1,154 @@
+"""A model as a table: what each layer makes, how much it holds, computes, and keeps in memory for backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..function import Function, enable_grad, install, remove
+from ..tensor import Tensor
+from .module import Module
+
+
+@dataclass
+class Row:
+    """One layer. activation_bytes: arrays it keeps from forward until backward, each array counted once."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] = ()
+    params: int = 0
+    macs: int = 0
+    activation_bytes: int = 0
+    depth: int = 0
+
+
+@dataclass
+class Summary:
+    """The rows in the order of the modules, and their sums."""
+
+    model: str
+    input_shape: tuple[int, ...]
+    rows: list[Row]
+    trainable_params: int
+
+    @property
+    def params(self) -> int:
+        return sum(row.params for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(row.activation_bytes for row in self.rows)
+
+    def __str__(self) -> str:
+        head = ["layer", "", "output shape", "parameters", "multiply-adds", "activations"]
+        body = [
+            [
+                "  " * row.depth + (row.name.rpartition(".")[2] or self.model),
+                row.kind,
+                " × ".join(map(str, row.output_shape)),
+                f"{row.params:,}" if row.params else "",
+                f"{row.macs:,}" if row.macs else "",
+                _bytes(row.activation_bytes) if row.activation_bytes else "",
+            ]
+            for row in self.rows
+        ]
+        total = ["total", "", "", f"{self.params:,}", f"{self.macs:,}", _bytes(self.activation_bytes)]
+        widths = [max(len(line[i]) for line in [head, *body, total]) for i in range(len(head))]
+        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+
+        def line(cells: list[str]) -> str:
+            texts = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
+            numbers = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
+            return "  ".join(texts + numbers).rstrip()
+
+        shape = " × ".join(map(str, self.input_shape))
+        frozen = self.params - self.trainable_params
+        foot = f"input {shape}; {self.trainable_params:,} trainable parameters" + (
+            f", {frozen:,} frozen" if frozen else ""
+        )
+        return "\n".join([line(head), rule, *map(line, body), rule, line(total), foot])
+
+
+def _bytes(n: int) -> str:
+    return f"{n:,} B" if n < 10_000 else f"{n / 1024:,.1f} KiB" if n < 10_000 * 1024 else f"{n / 1024**2:,.1f} MiB"
+
+
+class _Meter:
+    """Watches one forward pass: credits each op's work to the innermost module that is running."""
+
+    def __init__(self, model: Module):
+        self.rows = {id(m): _row(name, m) for name, m in model.named_modules()}
+        self.running: list[Module] = []
+        self.seen = {id(p.data) for p in model.parameters()}  # arrays that are there anyway
+        self.alive: list[np.ndarray] = []  # keeps ids from being used again
+
+    def enter(self, module: Module, inputs: Any) -> None:
+        self.running.append(module)
+
+    def leave(self, module: Module, inputs: Any, output: Any) -> None:
+        self.running.pop()
+        row = self.rows[id(module)]
+        if isinstance(output, Tensor):
+            row.output_shape = output.shape
+            if hasattr(module, "count_macs"):  # a module whose ops do more than its definition asks for
+                row.macs = module.count_macs(output.shape)
+
+    def before(self, function: Function, inputs: Any) -> None:
+        pass
+
+    def after(self, function: Function, inputs: Any, outputs: Any) -> None:
+        row = self.rows[id(self.running[-1])]
+        row.macs += function.macs
+        for array in function.kept_arrays():
+            owner = array if array.base is None else array.base
+            if id(owner) not in self.seen:
+                self.seen.add(id(owner))
+                self.alive.append(owner)
+                row.activation_bytes += array.nbytes
+
+
+def _row(name: str, module: Module) -> Row:
+    own = sum(p.size for p in module._parameters.values())
+    kind = module.describe() if not module._modules else type(module).__name__
+    return Row(name, kind, params=own, depth=name.count(".") + 1 if name else 0)
+
+
+def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
+    """Run the model once on zeros, in evaluation mode but recording, and read off every layer.
+
+    Raises ShapeError if input_shape is not (C, H, W), (N, C, H, W) or another shape the model takes.
+    """
+    shape = tuple(input_shape)
+    if not shape or min(shape) < 1:
+        raise ShapeError(f"summary needs the shape of an input, such as (1, 32, 32), got {shape}")
+    shape = (1, *shape) if len(shape) == 3 else shape
+    first = next(model.parameters(), None)
+    dtype, device = (np.float32, None) if first is None else (first.dtype, first.device)
+    meter = _Meter(model)
+    handles = [h for m in model.modules() for h in (
+        m.register_forward_pre_hook(meter.enter), m.register_forward_hook(meter.leave))]  # fmt: skip
+    modes = [(module, module.training) for module in model.modules()]
+    install(meter)
+    try:
+        model.eval()
+        with enable_grad():
+            model(Tensor(np.zeros(shape, dtype), device=device))
+    finally:
+        remove(meter)
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    trainable = sum(p.size for p in model.parameters() if p.requires_grad)
+    return Summary(type(model).__name__, shape, list(meter.rows.values()), trainable)
+
+
+Module.summary = summarize  # attached here, since a summary runs a module: module.py stays below

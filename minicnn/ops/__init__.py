@@ -1,0 +1,135 @@
+"""Ops: what can be computed with Tensors and differentiated, one idea a file, forward and backward on one screen.
+
+The functions named here are the whole vocabulary; METHODS attaches those that belong to a Tensor (x.sum(), x + y).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import device as devices
+from ..autograd import backward, retain_grad
+from ..tensor import Tensor
+from .activation import log_softmax, relu, scaled_tanh, sigmoid, softmax, tanh
+from .arithmetic import (
+    Move,
+    abs,
+    add,
+    cast,
+    compare,
+    div,
+    exp,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    sqrt,
+    sub,
+    where,
+)
+from .conv import conv2d, conv2d_weight, conv_transpose2d
+from .dropout import dropout
+from .linear import linear, matmul
+from .loss import cross_entropy, mse_loss
+from .pool import avg_pool2d, max_pool2d
+from .reduction import argmax, max, mean, min, sum, sum_to
+from .shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flatten,
+    getitem,
+    iterate,
+    pad,
+    reshape,
+    scatter_add,
+    squeeze,
+    stack,
+    transpose,
+)
+
+__all__ = [
+    "abs", "add", "argmax", "avg_pool2d", "broadcast_to", "cast", "compare", "concat", "conv2d", "conv2d_weight",
+    "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flatten", "getitem", "linear", "log",
+    "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad",
+    "pow", "relu", "reshape", "scaled_tanh", "scatter_add", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "sub",
+    "sum", "sum_to", "tanh", "to", "transpose", "where",
+]  # fmt: skip
+
+
+def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: str | None = None) -> Tensor:
+    """x on another device or in another dtype: x.to("float64"), x.to("reference"), x.to(dtype=..., device=...).
+
+    A change of dtype is differentiable. Raises DeviceError or DTypeError for what does not exist.
+    """
+    if isinstance(target, str) and devices.is_device(target):
+        device = target
+    elif target is not None:
+        dtype = target
+    y = x if dtype is None else cast(x, dtype)
+    if device is None or devices.check(device) == y.device:
+        return y
+    return Move.apply(y, device=device)
+
+
+METHODS = {
+    # operators
+    "__add__": add,
+    "__radd__": lambda x, other: add(other, x),
+    "__sub__": sub,
+    "__rsub__": lambda x, other: sub(other, x),
+    "__mul__": mul,
+    "__rmul__": lambda x, other: mul(other, x),
+    "__truediv__": div,
+    "__rtruediv__": lambda x, other: div(other, x),
+    "__pow__": pow,
+    "__rpow__": lambda x, base: pow(Tensor(base, dtype=x.dtype, device=x.device), x),
+    "__matmul__": matmul,
+    "__rmatmul__": lambda x, other: matmul(Tensor(other, device=x.device), x),
+    "__neg__": neg,
+    "__abs__": abs,
+    "__getitem__": getitem,
+    "__iter__": iterate,
+    "__lt__": lambda x, other: compare(x, other, "less"),
+    "__le__": lambda x, other: compare(x, other, "less_equal"),
+    "__gt__": lambda x, other: compare(x, other, "greater"),
+    "__ge__": lambda x, other: compare(x, other, "greater_equal"),
+    "__eq__": lambda x, other: compare(x, other, "equal"),
+    "__ne__": lambda x, other: compare(x, other, "not_equal"),
+    # methods
+    "abs": abs,
+    "argmax": argmax,
+    "astype": cast,
+    "broadcast_to": broadcast_to,
+    "exp": exp,
+    "flatten": flatten,
+    "log": log,
+    "log_softmax": log_softmax,
+    "matmul": matmul,
+    "max": max,
+    "mean": mean,
+    "min": min,
+    "pad": pad,
+    "pow": pow,
+    "relu": relu,
+    "reshape": reshape,
+    "sigmoid": sigmoid,
+    "softmax": softmax,
+    "sqrt": sqrt,
+    "squeeze": squeeze,
+    "sum": sum,
+    "sum_to": sum_to,
+    "tanh": tanh,
+    "to": to,
+    "transpose": transpose,
+    # the graph
+    "backward": backward,
+    "retain_grad": retain_grad,
+    # attributes
+    "T": property(transpose),
+}
+
+for _name, _method in METHODS.items():
+    setattr(Tensor, _name, _method)

@@ -1,0 +1,349 @@
+"""Elementwise arithmetic with NumPy's broadcasting, and comparisons.
+
+Broadcasting copies an input along the axes it lacks, so its gradient is the sum over those axes: gx.sum_to(x.shape).
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..errors import DTypeError, ShapeError
+from ..function import Function
+from ..tensor import Tensor, as_dtype
+
+
+def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both operands as Tensors of one dtype: numbers, and integer or bool arrays, take the dtype of the floating one.
+
+    Raises ShapeError if the shapes do not broadcast.
+    """
+    if not isinstance(a, Tensor):
+        a = _like(b, a)
+    elif not isinstance(b, Tensor):
+        b = _like(a, b)
+    if a.dtype != b.dtype:
+        if a.dtype.kind in "fc" and b.dtype.kind not in "fc":
+            b = b.to(a.dtype)
+        elif b.dtype.kind in "fc" and a.dtype.kind not in "fc":
+            a = a.to(b.dtype)
+    if a.shape != b.shape and a.shape and b.shape:
+        try:
+            np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise ShapeError(
+                f"{name} got shapes {a.shape} and {b.shape}, which do not broadcast: "
+                "counted from the last axis, sizes must be equal or one of them 1"
+            ) from None
+    return a, b
+
+
+def _like(tensor: Tensor, value: Any) -> Tensor:
+    """A number or array as a Tensor beside `tensor`."""
+    if isinstance(value, numbers.Complex | np.generic | list | tuple):
+        array = np.asarray(value)
+        if array.dtype.kind not in "fciub":
+            raise DTypeError(f"arithmetic between a tensor and {type(value).__name__} {value!r} is not defined")
+        if tensor.dtype.kind in "fc" and (array.ndim == 0 or isinstance(value, list | tuple)):
+            array = array.astype(tensor.dtype)
+        return Tensor(array, device=tensor.device)
+    if isinstance(value, np.ndarray):
+        return Tensor(value, device=tensor.device)
+    raise DTypeError(f"arithmetic between a tensor and {type(value).__name__} is not defined: make it a Tensor first")
+
+
+class Add(Function):
+    """y = a + b;  ∂y/∂a = 1, ∂y/∂b = 1."""
+
+    any_dtype = True
+
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        return kernels.add(a, b)
+
+    def backward(self, gy):
+        return gy.sum_to(self.shapes[0]), gy.sum_to(self.shapes[1])
+
+
+class Sub(Function):
+    """y = a − b;  ∂y/∂a = 1, ∂y/∂b = −1."""
+
+    any_dtype = True
+
+    def forward(self, a, b):
+        self.shapes = a.shape, b.shape
+        return kernels.sub(a, b)
+
+    def backward(self, gy):
+        return gy.sum_to(self.shapes[0]), -gy.sum_to(self.shapes[1]) if self.needs_grad(1) else None
+
+
+class Mul(Function):
+    """y = a · b;  ∂y/∂a = b, ∂y/∂b = a."""
+
+    any_dtype = True
+
+    def forward(self, a, b):
+        self.save(a if self.needs_grad(1) else None, b if self.needs_grad(0) else None)
+        self.shapes = a.shape, b.shape
+        return kernels.mul(a, b)
+
+    def backward(self, gy):
+        a, b = self.saved
+        ga = (gy * b).sum_to(self.shapes[0]) if self.needs_grad(0) else None
+        gb = (gy * a).sum_to(self.shapes[1]) if self.needs_grad(1) else None
+        return ga, gb
+
+
+class Div(Function):
+    """y = a / b;  ∂y/∂a = 1/b, ∂y/∂b = −a/b²."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return kernels.div(a, b)
+
+    def backward(self, gy):
+        a, b = self.saved
+        ga = (gy / b).sum_to(a.shape) if self.needs_grad(0) else None
+        gb = (-gy * a / (b * b)).sum_to(b.shape) if self.needs_grad(1) else None
+        return ga, gb
+
+
+class Neg(Function):
+    """y = −x;  ∂y/∂x = −1."""
+
+    any_dtype = True
+
+    def forward(self, x):
+        return kernels.neg(x)
+
+    def backward(self, gy):
+        return -gy
+
+
+class Pow(Function):
+    """y = xᵉ for a number e;  ∂y/∂x = e·xᵉ⁻¹ (0 for e = 0, also at x = 0)."""
+
+    def forward(self, x, exponent):
+        self.save(x)
+        self.exponent = exponent
+        return kernels.power(x, exponent)
+
+    def backward(self, gy):
+        (x,) = self.saved
+        if self.exponent == 0:
+            return gy * 0.0
+        return gy * (x ** (self.exponent - 1) * self.exponent)
+
+
+class Exp(Function):
+    """y = eˣ;  ∂y/∂x = y."""
+
+    def forward(self, x):
+        y = kernels.exp(x)
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        return gy * y
+
+
+class Log(Function):
+    """y = ln x;  ∂y/∂x = 1/x."""
+
+    def forward(self, x):
+        self.save(x)
+        return kernels.log(x)
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return gy / x
+
+
+class Sqrt(Function):
+    """y = √x;  ∂y/∂x = 1 / (2y)."""
+
+    def forward(self, x):
+        y = kernels.sqrt(x)
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        return gy / (y * 2.0)
+
+
+class Abs(Function):
+    """y = |x|;  ∂y/∂x = sign x, taken as 0 at the kink x = 0."""
+
+    def forward(self, x):
+        self.save(kernels.sign(x))
+        return kernels.absolute(x)
+
+    def backward(self, gy):
+        (sign,) = self.saved
+        return gy * sign
+
+
+class Maximum(Function):
+    """y = max(a, b);  the gradient goes to the larger; where they are equal, half to each."""
+
+    def forward(self, a, b):
+        larger = kernels.cast(kernels.compare(a, b, "greater"), a.dtype)
+        equal = kernels.cast(kernels.compare(a, b, "equal"), a.dtype)
+        half = kernels.mul(equal, equal.dtype.type(0.5))
+        self.save(kernels.add(larger, half))
+        self.shapes = a.shape, b.shape
+        return kernels.maximum(a, b)
+
+    def backward(self, gy):
+        (share,) = self.saved
+        ga = gy * share
+        return ga.sum_to(self.shapes[0]), (gy - ga).sum_to(self.shapes[1])
+
+
+class Where(Function):
+    """y = a where condition holds, else b: the gradient goes to the one that was taken."""
+
+    def forward(self, a, b, condition):
+        self.condition, self.shapes = condition, (a.shape, b.shape)
+        return kernels.where(condition, a, b)
+
+    def backward(self, gy):
+        ga = where(self.condition, gy, 0.0).sum_to(self.shapes[0]) if self.needs_grad(0) else None
+        gb = where(self.condition, 0.0, gy).sum_to(self.shapes[1]) if self.needs_grad(1) else None
+        return ga, gb
+
+
+class Compare(Function):
+    """a ? b, elementwise, as a bool tensor: no gradient."""
+
+    any_dtype = True
+
+    def forward(self, a, b, how):
+        return kernels.compare(a, b, how)
+
+
+class Cast(Function):
+    """x in another dtype; the gradient is cast back."""
+
+    any_dtype = True
+
+    def forward(self, x, dtype):
+        self.dtype = x.dtype
+        return kernels.cast(x, dtype)
+
+    def backward(self, gy):
+        return cast(gy, self.dtype)
+
+
+class Move(Function):
+    """x on another device; the gradient is moved back. In one memory only the book of kernels changes."""
+
+    any_dtype = True
+
+    def forward(self, x, device):
+        self.origin = self.device
+        self.device = device
+        return x
+
+    def backward(self, gy):
+        return gy.to(self.origin)
+
+
+# --- what users call --------------------------------------------------------------------------------------------------
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b, broadcasting. Raises ShapeError if the shapes do not broadcast, DTypeError on mixed precision."""
+    return Add.apply(*operands("add", a, b))
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a − b, broadcasting. Errors as add."""
+    return Sub.apply(*operands("sub", a, b))
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a · b, elementwise, broadcasting. Errors as add."""
+    return Mul.apply(*operands("mul", a, b))
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b, elementwise, broadcasting; floating-point only. Errors as add."""
+    return Div.apply(*operands("div", a, b))
+
+
+def neg(x: Tensor) -> Tensor:
+    """−x."""
+    return Neg.apply(x)
+
+
+def pow(x: Any, exponent: Any) -> Tensor:
+    """xᵉ. A number e may be anything; a tensor of exponents needs x > 0, since then xᵉ = e^(e·ln x)."""
+    if isinstance(exponent, numbers.Real | np.number):
+        return Pow.apply(x, exponent=float(exponent))
+    x, exponent = operands("pow", x, exponent)
+    return exp(exponent * log(x))
+
+
+def exp(x: Tensor) -> Tensor:
+    """eˣ."""
+    return Exp.apply(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """Natural logarithm ln x: −∞ at 0 and NaN below, as in NumPy."""
+    return Log.apply(x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """√x: NaN below 0."""
+    return Sqrt.apply(x)
+
+
+def abs(x: Tensor) -> Tensor:
+    """|x|."""
+    return Abs.apply(x)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, elementwise, broadcasting; NaN where either is NaN. Errors as add."""
+    return Maximum.apply(*operands("maximum", a, b))
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b: −max(−a, −b). Errors as add."""
+    a, b = operands("minimum", a, b)
+    return -maximum(-a, -b)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the bool array `condition` holds, else b; all three broadcast. Errors as add; DTypeError if not bool."""
+    condition = condition.data if isinstance(condition, Tensor) else np.asarray(condition)
+    if condition.dtype != bool:
+        raise DTypeError(f"where needs a bool condition, got {condition.dtype}: compare first, as in x > 0")
+    a, b = operands("where", a, b)
+    try:
+        np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    except ValueError:
+        raise ShapeError(
+            f"where got a condition of shape {condition.shape} and values of shapes {a.shape} and {b.shape}, "
+            "which do not broadcast"
+        ) from None
+    return Where.apply(a, b, condition=condition)
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """x in another dtype, by name or NumPy's; x itself if it has it already."""
+    dtype = as_dtype(dtype)
+    return x if x.dtype == dtype else Cast.apply(x, dtype=dtype)
+
+
+def compare(a: Any, b: Any, how: str) -> Tensor:
+    """a ? b as a bool tensor, `how` as NumPy's function is called: less, less_equal, greater, equal, ..."""
+    return Compare.apply(*operands(how, a, b), how=how)

@@ -1,0 +1,105 @@
+"""Matrix products. A product is linear in each factor, so each gradient is a product with the other one.
+
+y = a·b:   ga = gy·bᵀ,   gb = aᵀ·gy
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+from ..errors import ShapeError
+from ..function import Function
+from ..tensor import Tensor
+
+
+class MatMul(Function):
+    """y[..., m, n] = Σ_k a[..., m, k] · b[..., k, n], leading axes broadcast.
+
+    ∂L/∂a = gy·bᵀ and ∂L/∂b = aᵀ·gy, summed over broadcast axes.
+    """
+
+    name = "matmul"
+
+    def forward(self, a, b):
+        self.save(a, b)
+        y = kernels.matmul(a, b)
+        self.macs = y.size * a.shape[-1]
+        return y
+
+    def backward(self, gy):
+        a, b = self.saved
+        ga = matmul(gy, swap_last(b)).sum_to(a.shape) if self.needs_grad(0) else None
+        gb = matmul(swap_last(a), gy).sum_to(b.shape) if self.needs_grad(1) else None
+        return ga, gb
+
+
+def swap_last(x: Tensor) -> Tensor:
+    """Transpose of each matrix in a stack."""
+    return x.transpose(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a·b: (..., M, K) and (..., K, N) -> (..., M, N); a vector counts as a row (a) or a column (b), and goes again.
+
+    Raises ShapeError if the inner sizes differ or the leading axes do not broadcast.
+    """
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul needs vectors or matrices, got shapes {a.shape} and {b.shape}: use * for numbers")
+    if a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
+        raise ShapeError(
+            f"matmul of shapes {a.shape} and {b.shape}: the last size of the first, {a.shape[-1]}, must equal the "
+            f"{'only' if b.ndim == 1 else 'second last'} size of the second, {b.shape[max(b.ndim - 2, 0)]}"
+        )
+    if a.ndim == 1:
+        return matmul(a.reshape(1, -1), b).squeeze(-2 if b.ndim > 1 else 0)
+    if b.ndim == 1:
+        return matmul(a, b.reshape(-1, 1)).squeeze(-1)
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(
+            f"matmul of shapes {a.shape} and {b.shape}: the axes before the last two must broadcast"
+        ) from None
+    return MatMul.apply(a, b)
+
+
+class Linear(Function):
+    """y = x·wᵀ + b.
+
+    x (N, I), w (O, I), b (O,) or None -> y (N, O);  gx = gy·w,  gw = gyᵀ·x,  gb = Σ_n gy.
+    """
+
+    def forward(self, x, w, b):
+        self.save(x, w)
+        y = kernels.linear(x, w, b)
+        self.macs = y.size * w.shape[1]
+        return y
+
+    def backward(self, gy):
+        x, w = self.saved
+        gx = matmul(gy, w) if self.needs_grad(0) else None
+        gw = matmul(gy.transpose(), x) if self.needs_grad(1) else None
+        gb = gy.sum(axis=0) if self.needs_grad(2) else None
+        return gx, gw, gb
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x·weightᵀ + bias: x (..., I), weight (O, I), bias (O,) -> (..., O).
+
+    Raises ShapeError if the sizes do not fit.
+    """
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        wanted = f"(..., {weight.shape[1]})" if weight.ndim == 2 else "(..., inputs)"
+        raise ShapeError(
+            f"linear expects input of shape {wanted} for a weight (outputs, inputs) of shape {weight.shape}, "
+            f"got {x.shape}" + (": flatten it first" if x.ndim > 2 else "")
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear needs a bias of shape {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
+    y = Linear.apply(x.reshape(_rows(x), x.shape[-1]), weight, bias)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def _rows(x: Tensor) -> int:
+    return int(np.prod(x.shape[:-1], dtype=int))

@@ -1,0 +1,121 @@
+"""Reductions. Their gradients are broadcasts: what summed an axis away hands the same gradient to all along it.
+
+axis: an int, a tuple of ints, or None for all; keepdims leaves the axes in place with size 1, as in NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import kernels
+from ..errors import ShapeError
+from ..function import Function
+from ..tensor import Tensor
+
+
+def axes_of(name: str, x: Tensor, axis: Any) -> tuple[int, ...]:
+    """axis as a sorted tuple of axes ≥ 0. Raises ShapeError for an axis x does not have, or one named twice."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    for a in axes:
+        if not isinstance(a, int) or not -x.ndim <= a < x.ndim:
+            raise ShapeError(f"{name} along axis {a!r} is not possible: x has shape {x.shape}, axes 0 to {x.ndim - 1}")
+    positive = tuple(sorted(a % x.ndim for a in axes))
+    if len(set(positive)) < len(positive):
+        raise ShapeError(f"{name} got axis {axis}, which names one axis of shape {x.shape} twice")
+    return positive
+
+
+def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+
+
+class Sum(Function):
+    """y = Σ x over the axes;  ∂y/∂x = 1, so gx is gy broadcast."""
+
+    any_dtype = True
+
+    def forward(self, x, axes, keepdims):
+        self.shape, self.kept = x.shape, _with_ones(x.shape, axes)
+        return kernels.sum(x, axes, keepdims)
+
+    def backward(self, gy):
+        return gy.reshape(self.kept).broadcast_to(self.shape)
+
+
+class Max(Function):
+    """y = max x over the axes;  the gradient goes to the maximum, in equal shares where there are several."""
+
+    def forward(self, x, axes, keepdims):
+        largest = kernels.amax(x, axes, True)
+        ties = kernels.cast(kernels.compare(x, largest, "equal"), x.dtype)
+        self.save(kernels.div(ties, kernels.sum(ties, axes, True)))
+        self.kept = largest.shape
+        return largest if keepdims else kernels.reshape(largest, _without(x.shape, axes))
+
+    def backward(self, gy):
+        (share,) = self.saved
+        return gy.reshape(self.kept) * share
+
+
+def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for axis, size in enumerate(shape) if axis not in axes)
+
+
+def sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Σ x over axis (0 over no elements). Raises ShapeError for an axis that is not there."""
+    return Sum.apply(x, axes=axes_of("sum", x, axis), keepdims=keepdims)
+
+
+def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Σ x / n over axis. Raises ShapeError over no elements, where it is not defined."""
+    axes = axes_of("mean", x, axis)
+    count = math.prod(x.shape[a] for a in axes)
+    if count == 0:
+        raise ShapeError(f"mean over axes {axes} of shape {x.shape} has no elements to average")
+    return Sum.apply(x, axes=axes, keepdims=keepdims) / float(count)
+
+
+def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest x over axis; NaN if there is one. Raises ShapeError over no elements."""
+    axes = axes_of("max", x, axis)
+    if math.prod(x.shape[a] for a in axes) == 0:
+        raise ShapeError(f"max over axes {axes} of shape {x.shape} has no elements to compare")
+    return Max.apply(x, axes=axes, keepdims=keepdims)
+
+
+def min(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The smallest x over axis: −max(−x). Errors as max."""
+    return -max(-x, axis, keepdims)
+
+
+def argmax(x: Tensor, axis: int = -1) -> Tensor:
+    """Index of the first largest x along one axis, int64; no gradient. Errors as max."""
+    (along,) = axes_of("argmax", x, int(axis))
+    if x.shape[along] == 0:
+        raise ShapeError(f"argmax along axis {axis} of shape {x.shape} has no elements to compare")
+    return ArgMax.apply(x, axis=along)
+
+
+class ArgMax(Function):
+    """Index of the first maximum: piecewise constant, no gradient."""
+
+    name = "argmax"
+    any_dtype = True
+
+    def forward(self, x, axis):
+        return kernels.argmax(x, axis)
+
+
+def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo a broadcast from `shape` to x.shape: sum over the axes it added or stretched. x itself if there are none."""
+    if x.shape == tuple(shape):
+        return x
+    added = x.ndim - len(shape)
+    stretched = tuple(a + added for a, size in enumerate(shape) if size == 1 and x.shape[a + added] != 1)
+    if added < 0 or any(size not in (1, x.shape[a + added]) for a, size in enumerate(shape)):
+        raise ShapeError(f"sum_to cannot turn shape {x.shape} into {tuple(shape)}: that does not broadcast to it")
+    y = Sum.apply(x, axes=tuple(range(added)) + stretched, keepdims=True)
+    return y.reshape(shape)

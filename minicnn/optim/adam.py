@@ -1,0 +1,49 @@
+"""Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..errors import ArgumentError
+from .optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    """Steps scaled by running averages of the gradient and of its square, both without their start-up bias:
+
+        g ← g + λ·p     m ← β₁·m + (1 − β₁)·g     s ← β₂·s + (1 − β₂)·g²
+        p ← p − lr · m/(1 − β₁ᵗ) / (√(s/(1 − β₂ᵗ)) + ε)
+
+    Source: Kingma and Ba 2014, algorithm 1; weight decay λ as L2, in PyTorch's form.
+    Raises ArgumentError for settings out of range.
+    """
+
+    slots = ("mean", "square", "count")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        if not all(0 <= beta < 1 for beta in betas) or eps < 0 or weight_decay < 0:
+            raise ArgumentError(
+                f"Adam needs 0 ≤ betas < 1 and eps, weight_decay ≥ 0, got {betas}, {eps}, {weight_decay}"
+            )
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if not state:
+            state.update(mean=np.zeros_like(p), square=np.zeros_like(p), count=np.array(0, np.int64))
+        state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
+        beta1, beta2 = group["betas"]
+        kernels.adam_step(
+            p, g, state["mean"], state["square"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
+            int(state["count"]),
+        )  # fmt: skip

@@ -1,0 +1,244 @@
+"""Tensor: an array that remembers how it was made.
+
+A Tensor holds `data` (a NumPy array, or a GPU's), and if it is the result of an op that was recorded, `grad_fn`, the
+Function that made it. These two facts are the whole graph; autograd.py walks it. The operators and methods that compute
+(x + y, x.sum(), x.backward()) are attached in one table in ops/__init__.py, so that this file stands below all ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from . import device as devices
+from .errors import DTypeError, GraphError, ShapeError
+
+if TYPE_CHECKING:
+    from .autograd import Function
+
+DEFAULT_DTYPE = np.float32  # of Python floats and lists of them; arrays keep their own
+
+
+def as_dtype(dtype: Any) -> np.dtype:
+    """A dtype from its name, or from anything NumPy takes; DTypeError for what is none."""
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{dtype!r} is no dtype: use a name such as 'float32' or 'float64'") from None
+
+
+class Tensor:
+    """An n-dimensional array with gradients.
+
+    Tensor(array) shares the array's memory and keeps its dtype; Python floats, and lists of them, become float32.
+    requires_grad: record the ops this tensor enters, so that backward() can fill `.grad` (a Tensor of the same shape).
+    Raises DTypeError if requires_grad is asked of integers, DeviceError if the device does not exist.
+    """
+
+    __slots__ = (
+        "data", "requires_grad", "grad", "grad_fn", "output_index", "device", "version", "hooks", "__weakref__",
+    )  # fmt: skip
+    data: Any  # np.ndarray; on a GPU, CuPy's
+    __array_ufunc__ = None  # so that `array + tensor` asks the tensor, and does not compute behind its back
+
+    # Attached by ops/__init__.py:
+    if TYPE_CHECKING:
+        __add__: Callable[..., Tensor]
+        __radd__: Callable[..., Tensor]
+        __sub__: Callable[..., Tensor]
+        __rsub__: Callable[..., Tensor]
+        __mul__: Callable[..., Tensor]
+        __rmul__: Callable[..., Tensor]
+        __truediv__: Callable[..., Tensor]
+        __rtruediv__: Callable[..., Tensor]
+        __pow__: Callable[..., Tensor]
+        __matmul__: Callable[..., Tensor]
+        __neg__: Callable[..., Tensor]
+        __getitem__: Callable[..., Tensor]
+        __lt__: Callable[..., Tensor]
+        __le__: Callable[..., Tensor]
+        __gt__: Callable[..., Tensor]
+        __ge__: Callable[..., Tensor]
+
+        def __getattr__(self, name: str) -> Callable[..., Tensor]: ...
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
+        if isinstance(data, Tensor):
+            data = data.data
+        if not isinstance(data, np.ndarray):
+            typed = isinstance(data, np.generic) or hasattr(data, "dtype")
+            data = np.asarray(data)
+            if not typed and data.dtype == np.float64:
+                data = data.astype(DEFAULT_DTYPE)
+        if dtype is not None:
+            data = data.astype(as_dtype(dtype), copy=False)
+        if data.dtype.kind not in "fciub":
+            raise DTypeError(f"a Tensor holds numbers, got an array of dtype {data.dtype}: convert it first")
+        self.data = data
+        self.grad: Tensor | None = None
+        self.grad_fn: Function | None = None
+        self.output_index = 0
+        self.device = devices.check(device) if device else devices.current()
+        self.version = [0]  # how often the array was changed in place; shared with everything that shares the array
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.requires_grad = False
+        if requires_grad:
+            self.requires_grad_()
+
+    @classmethod
+    def _made(cls, data: np.ndarray, device: str) -> Tensor:
+        """The quick way in for arrays that ops have made."""
+        tensor = Tensor.__new__(Tensor)
+        tensor.data, tensor.device = data, device
+        tensor.grad = tensor.grad_fn = tensor.hooks = None
+        tensor.output_index, tensor.requires_grad = 0, False
+        tensor.version = [0]
+        return tensor
+
+    # --- what an array has ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    def __len__(self) -> int:
+        if not self.data.ndim:
+            raise ShapeError("a tensor of shape () has no length: it is one number; .item() gives it")
+        return len(self.data)
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy; also of a tensor inside of a graph."""
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
+        return array.copy() if copy and array is self.data else array
+
+    def item(self) -> float | int | bool:
+        """The one number in this tensor, as Python's; ShapeError if there are more, or none."""
+        if self.data.size != 1:
+            raise ShapeError(f"item() gives the number of a tensor with one element, this one has shape {self.shape}")
+        return self.data.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all() of .numpy()"
+            )
+        return bool(self.data)
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.data
+
+    __hash__ = object.__hash__  # == compares elements; as keys, tensors are themselves
+
+    def __repr__(self) -> str:
+        facts = [np.array2string(self.data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
+        if self.device != "cpu":
+            facts.append(f'device="{self.device}"')
+        if self.grad_fn is not None:
+            facts.append(f"grad_fn={self.grad_fn.name}")
+        elif self.requires_grad:
+            facts.append("requires_grad=True")
+        return f"Tensor({', '.join(facts)})"
+
+    # --- its place in the graph ---
+
+    @property
+    def is_leaf(self) -> bool:
+        """Made by the user rather than by a recorded op: backward() keeps the gradients of leaves."""
+        return self.grad_fn is None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set requires_grad on a leaf and return it. DTypeError for integers, GraphError inside of a graph."""
+        if requires_grad and self.data.dtype.kind not in "fc":
+            raise DTypeError(
+                f"only floating-point tensors have gradients, this one is {self.dtype}: use .to('float32')"
+            )
+        if self.grad_fn is not None and not requires_grad:
+            raise GraphError("requires_grad of the result of an op cannot be switched off: use .detach()")
+        self.requires_grad = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same array, outside of the graph."""
+        tensor = Tensor._made(self.data, self.device)
+        tensor.version = self.version
+        return tensor
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call hook(gradient) once this tensor's gradient is complete; what it returns, if not None, replaces it.
+
+        Returns a handle whose remove() takes the hook away. GraphError if the tensor does not require a gradient.
+        """
+        if not self.requires_grad:
+            raise GraphError("a hook on a tensor that does not require a gradient would never be called")
+        if self.grad_fn is not None:
+            hooks = self.grad_fn.output_hooks.setdefault(self.output_index, [])
+        else:
+            hooks = self.hooks = self.hooks if self.hooks is not None else []
+        hooks.append(hook)
+        return Handle(hooks, hook)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write into the array. GraphError if the graph needs its old value: backward would be silently wrong."""
+        if self.requires_grad:
+            raise GraphError(
+                f"writing into a tensor of shape {self.shape} that requires a gradient would make backward wrong: "
+                "use ops.where, or write into .detach() if that is meant"
+            )
+        if isinstance(index, Tensor):
+            index = index.data
+        self.data[index] = value.data if isinstance(value, Tensor) else value
+        self.version[0] += 1
+
+    def copy_(self, source: Any) -> Self:
+        """Overwrite the array with another of the same shape, outside of the graph (as loading weights does)."""
+        array = np.asarray(source.data if isinstance(source, Tensor) else source)
+        if array.shape != self.shape:
+            raise ShapeError(f"copy_ needs an array of shape {self.shape}, got {array.shape}")
+        self.data[...] = array
+        self.version[0] += 1
+        return self
+
+
+class Handle:
+    """What registering a hook returns: remove() takes the hook away again; so does leaving `with handle:`."""
+
+    def __init__(self, hooks: list, hook: Any):
+        self.hooks, self.hook = hooks, hook
+
+    def remove(self) -> None:
+        if self.hook in self.hooks:
+            self.hooks.remove(self.hook)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()

@@ -1,0 +1,205 @@
+"""Trainer: the loop around forward, loss, backward and step, and all of its state.
+
+The loop is a function of its state (weights, optimizer, random stream, progress), so a run that was stopped anywhere
+and continued from a checkpoint makes the same bytes as one that was not stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..data import DataLoader, Dataset
+from ..device import generator
+from ..errors import ArgumentError, CheckpointError, TrainingError
+from ..function import no_grad
+from ..nn import CrossEntropyLoss, Module
+from ..optim import Optimizer
+from ..optim.lr_scheduler import LRScheduler
+from ..tensor import Tensor
+from .callbacks import Callback
+
+
+@dataclass
+class Progress:
+    """Where training stands. `epoch` epochs are complete, and `batch` batches of the next one."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0  # updates so far
+    loss_sum: float = 0.0  # of the running epoch, over its examples
+    correct: int = 0
+    seen: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)  # one record per complete epoch
+
+
+@dataclass
+class Evaluation:
+    """What a model says about a data set: mean loss, accuracy from 0 to 1, and for each example the predicted class
+    and the probability the model gave it."""
+
+    loss: float
+    accuracy: float
+    predictions: np.ndarray
+    confidences: np.ndarray
+
+
+class Trainer:
+    """Train a classifier.
+
+    model: inputs (B, ...) -> logits (B, classes). loss: (logits, labels) -> mean loss, cross-entropy by default.
+    scheduler: sets the learning rate at the start of each epoch. callbacks: watch, save and draw (callbacks.py).
+    settings: what a checkpoint must agree on to be continued, such as the recipe's numbers.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Callable[[Tensor, Any], Tensor] | None = None,
+        scheduler: LRScheduler | None = None,
+        callbacks: Iterable[Callback] = (),
+        settings: dict[str, Any] | None = None,
+    ):
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.loss = loss or CrossEntropyLoss()
+        self.callbacks = list(callbacks)
+        self.settings = dict(settings or {})
+        self.progress = Progress()
+        self.epochs = 0
+        self.batches = 0  # per epoch
+        self.device = next(model.parameters()).device
+
+    def fit(self, train: Dataset, test: Dataset | None, epochs: int, batch_size: int, seed: int = 0) -> list[dict]:
+        """Train until `epochs` epochs are complete, from wherever progress stands; returns one record per epoch.
+
+        A record has epoch (from 1), step, lr, train_loss, train_accuracy and, with a test set, test_loss and
+        test_accuracy. The order of examples depends on seed and epoch alone.
+        Raises TrainingError at a loss that is not finite, DataError for an empty data set or a bad batch_size.
+        """
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ArgumentError(f"epochs must be an integer ≥ 1, got {epochs!r}")
+        loader = DataLoader(train, batch_size, shuffle=True, seed=seed)
+        self.epochs, self.batches = epochs, len(loader)
+        self._tell("on_fit_start")
+        try:
+            while not self.finished:
+                self._epoch(loader, test)
+        finally:
+            self._tell("on_fit_end")
+        return self.progress.history
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs that fit() was asked for are complete."""
+        return self.progress.epoch >= self.epochs
+
+    def _epoch(self, loader: DataLoader, test: Dataset | None) -> None:
+        progress, started = self.progress, time.perf_counter()
+        first_seen = progress.seen
+        if self.scheduler is not None:
+            self.scheduler.set_epoch(progress.epoch)
+        self.model.train()
+        for x, labels in loader.epoch(progress.epoch, start=progress.batch):
+            self._step(x, labels)
+            self._tell("on_step_end")
+        record = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "lr": self.optimizer.lr,
+            "train_loss": progress.loss_sum / progress.seen,
+            "train_accuracy": progress.correct / progress.seen,
+        }
+        seconds = time.perf_counter() - started
+        if test is not None:
+            result = self.evaluate(test)
+            record.update(test_loss=result.loss, test_accuracy=result.accuracy)
+        speed = (progress.seen - first_seen) / seconds
+        progress.history.append(record)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.loss_sum, progress.correct, progress.seen = 0.0, 0, 0
+        self._tell("on_epoch_end", record, seconds=seconds, images_per_second=speed)
+
+    def _step(self, x: np.ndarray, labels: np.ndarray) -> None:
+        progress = self.progress
+        if len(labels) == 0:
+            raise TrainingError("training got an empty batch: a mean over no examples is not defined")
+        self.optimizer.zero_grad()
+        logits = self.model(Tensor(x, device=self.device))
+        loss = self.loss(logits, labels)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, batch "
+                f"{progress.batch + 1}): use a smaller learning rate, or detect_anomaly() to find the op; "
+                "the last checkpoint stays as it was"
+            )
+        loss.backward()
+        self.optimizer.step()
+        progress.loss_sum += value * len(labels)
+        progress.correct += int((logits.data.argmax(axis=1) == labels).sum())
+        progress.seen += len(labels)
+        progress.batch += 1
+        progress.step += 1
+
+    def evaluate(self, dataset: Dataset, batch_size: int = 500) -> Evaluation:
+        """The model's loss, accuracy and predictions on a data set, in evaluation mode."""
+        was_training = self.model.training
+        self.model.eval()
+        losses, predictions, confidences, labels = 0.0, [], [], []
+        with no_grad():
+            for x, y in DataLoader(dataset, batch_size).epoch(0):
+                logits = self.model(Tensor(x, device=self.device))
+                losses += self.loss(logits, y).item() * len(y)
+                probabilities = logits.softmax(axis=1).numpy()
+                predictions.append(probabilities.argmax(axis=1))
+                confidences.append(probabilities.max(axis=1))
+                labels.append(y)
+        self.model.train(was_training)
+        predicted = np.concatenate(predictions)
+        accuracy = float(np.mean(predicted == np.concatenate(labels)))
+        return Evaluation(losses / len(predicted), accuracy, predicted, np.concatenate(confidences))
+
+    # --- state ---
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(arrays, facts) from which load_state() continues: weights as "model.*", the optimizer's as "optimizer.*"."""
+        arrays = {f"model.{name}": value.numpy() for name, value in self.model.state_dict().items()}
+        arrays.update({f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()})
+        facts = {
+            "progress": asdict(self.progress),
+            "random": {"seed": generator.seed, "calls": generator.calls},
+            "settings": self.settings,
+        }
+        return arrays, facts
+
+    def load_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Continue from what state() gave. Raises CheckpointError if other settings or another model made it."""
+        if not {"progress", "random", "settings"} <= set(facts):
+            raise CheckpointError("the checkpoint holds weights but no training run: it cannot be resumed")
+        then, now = facts["settings"], self.settings
+        changed = [f"{name} {then.get(name)} then, {now.get(name)} now" for name in {**then, **now}
+                   if then.get(name) != now.get(name)]  # fmt: skip
+        if changed:
+            raise CheckpointError(
+                f"the run to resume was started with other settings ({'; '.join(changed)}): "
+                "resume it with its own, or start afresh"
+            )
+        self.model.load_state_dict(_part(arrays, "model."))
+        self.optimizer.load_state_dict(_part(arrays, "optimizer."))
+        self.progress = Progress(**{f.name: facts["progress"][f.name] for f in fields(Progress)})
+        generator.manual_seed(facts["random"]["seed"])
+        generator.calls = facts["random"]["calls"]
+
+    def _tell(self, event: str, *args: Any, **facts: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args, **facts)
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
