@@ -166,8 +166,8 @@ class Walk:
                             f"backward of {node.name} returned a gradient of shape {gradient.shape}, {gradient.dtype} "
                             f"for input {position} of shape {edge.shape}, {edge.dtype}: they must be equal"
                         )
-                    others = [*complete, *returned[:position], *returned[position + 1 :]]
-                    self.deliver(edge, gradient, _is_shared(gradient, others, node))
+                    shared = edge.leaf is not None and _is_shared(gradient, position, returned, complete, node)
+                    self.deliver(edge, gradient, shared)
         if not retain:
             node.release()
 
@@ -263,9 +263,16 @@ def _zeros(node: Function, index: int) -> Tensor:
         return Tensor._made(kernels.full(shape, 0, dtype), node.device)
 
 
-def _is_shared(gradient: Tensor, others: Sequence[Tensor | None], node: Function) -> bool:
+def _is_shared(
+    gradient: Tensor,
+    position: int,
+    returned: Sequence[Tensor | None],
+    arrived: Sequence[Tensor],
+    node: Function,
+) -> bool:
     """Whether anything else may hold this gradient's array: another gradient, what forward saved, a view's owner."""
     array = gradient.data
+    others = [*arrived, *returned[:position], *returned[position + 1 :]]
     held = [other.data for other in others if other is not None] + [entry.array for entry in node._saved]
     return array.base is not None or any(array is other for other in held)
 

@@ -15,10 +15,12 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import NamedTuple
 
@@ -42,20 +44,20 @@ DEVICES = {
     )
 }
 
-_NOT_YET = {"cuda": "needs the CUDA kernels", "cuda-sim": "needs the CUDA kernels and their simulator"}
+NOT_YET = {"cuda": "needs the CUDA kernels", "cuda-sim": "needs the CUDA kernels and their simulator"}
 
 
 def check(name: str) -> str:
     """`name` if it is a device; DeviceError, with the list of devices, if not."""
     if name not in DEVICES:
-        why = f"{_NOT_YET[name]}, which this version does not have yet" if name in _NOT_YET else "is not known"
+        why = f"{NOT_YET[name]}, which this version does not have yet" if name in NOT_YET else "is not known"
         raise DeviceError(f'device "{name}" {why}: choose one of {", ".join(DEVICES)}')
     return name
 
 
 def is_device(name: str) -> bool:
     """Whether `name` names a device, of this version or a later one (rather than, say, a dtype)."""
-    return name in DEVICES or name in _NOT_YET
+    return name in DEVICES or name in NOT_YET
 
 
 class _State(threading.local):
@@ -73,7 +75,13 @@ _books: dict[str, ModuleType] = {}
 
 def current() -> str:
     """The device on which new tensors are made."""
-    return _state.default or _process_default or check(os.environ.get("MINICNN_DEVICE") or "cpu")
+    return _state.default or _process_default or _from_environment()
+
+
+@functools.cache
+def _from_environment() -> str:
+    """MINICNN_DEVICE, read once: asking the environment costs as much as a small op."""
+    return check(os.environ.get("MINICNN_DEVICE") or "cpu")
 
 
 class use:
@@ -102,18 +110,19 @@ class use:
 
 
 def resolve(names: Iterable[str]) -> str:
-    """The device an op runs on, given those of its inputs; DeviceError if their memories differ."""
+    """The device on which tensors of these devices meet; DeviceError if their memories differ."""
     found = set(names)
-    if not found:
-        return current()
-    if len(found) == 1 and current() != "reference":
-        return found.pop()
-    memories = {DEVICES[name].memory for name in found}
-    if len(memories) > 1:
+    if len({DEVICES[name].memory for name in found}) > 1:
         raise DeviceError(f"tensors of {' and '.join(sorted(found))} meet in one op: move one of them with .to(device)")
-    if memories == {"host"} and (current() == "reference" or "reference" in found):
-        return "reference"
-    return found.pop()
+    return "reference" if "reference" in found else found.pop()
+
+
+def resolve_one(name: str | None) -> str:
+    """The device an op runs on, if its inputs are on `name` (None: it has no inputs)."""
+    here = current()
+    if name is None or (here == "reference" and DEVICES[name].memory == "host"):
+        return here
+    return name
 
 
 def book() -> ModuleType:
@@ -124,20 +133,25 @@ def book() -> ModuleType:
     return _books[name]
 
 
-class computing:
-    """While an op computes, its kernels come from the book of `name`."""
+def begin(name: str) -> str | None:
+    """From now on kernels come from the book of `name`; returns what to give to end()."""
+    outer, _state.computing = _state.computing, name
+    return outer
 
-    __slots__ = ("before", "name")
 
-    def __init__(self, name: str):
-        self.name = name
+def end(outer: str | None) -> None:
+    """Back to the book that was in force before begin()."""
+    _state.computing = outer
 
-    def __enter__(self) -> None:
-        self.before = _state.computing
-        _state.computing = self.name
 
-    def __exit__(self, *exc: object) -> None:
-        _state.computing = self.before
+@contextlib.contextmanager
+def computing(name: str) -> Iterator[None]:
+    """begin() and end() around a block."""
+    outer = begin(name)
+    try:
+        yield
+    finally:
+        end(outer)
 
 
 class Generator:

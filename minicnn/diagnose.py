@@ -6,7 +6,8 @@ trace it leaves; the first rule that explains every element speaks. These are gu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ CLOSE = 1e-5  # relative to the largest element: what finite differences reach e
 
 
 class Evidence(NamedTuple):
-    """What is known about one input x of y = f(x) and its gradient. All arrays are float64, the first four of one shape.
+    """What is known about one input x of y = f(x) and its gradient. The first four arrays have one shape.
 
     closest[i]: of the terms whose sum is numeric[i], one for each output (or each window) that reads x[i], the one
     nearest to analytic[i]. y: the output, if there is one only and it has the shape of x, else None.
@@ -27,6 +28,23 @@ class Evidence(NamedTuple):
     x: np.ndarray
     closest: np.ndarray
     y: np.ndarray | None = None
+
+
+def gather(
+    terms: Callable[[np.ndarray], list[np.ndarray]], analytic: np.ndarray, x: np.ndarray, y: np.ndarray | None
+) -> Evidence:
+    """The evidence about x, one element after the other: terms(direction) gives c·(J·direction) for each output."""
+    numeric, closest = np.zeros_like(x), np.zeros_like(x)
+    for i in range(x.size):
+        one = np.zeros_like(x)
+        one.flat[i] = 1
+        outputs = terms(one)
+        windows = [t.sum(axis=1) for t in outputs if t.ndim == 4]  # (N, K, P, Q): K outputs read one window
+        parts = np.concatenate([t.ravel() for t in outputs + windows])
+        parts = parts[parts != 0]
+        numeric.flat[i] = sum(t.sum() for t in outputs)
+        closest.flat[i] = parts[np.abs(parts - analytic.flat[i]).argmin()] if parts.size else 0
+    return Evidence(analytic, numeric, x, closest, y)
 
 
 def diagnose(evidence: Evidence) -> str:
@@ -63,17 +81,21 @@ def table(analytic: np.ndarray, numeric: np.ndarray, rows: int = 5) -> str:
     return "\n".join(lines)
 
 
-def shape_hint(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """Why a gradient may have the wrong shape."""
+def shape_hint(message: str) -> str:
+    """Why a gradient may have the wrong shape, from the engine's message about it; "" if it is about other things."""
+    shapes = [tuple(map(int, re.findall(r"\d+", found))) for found in re.findall(r"of shape \(([^)]*)\)", message)]
+    if len(shapes) != 2 or shapes[0] == shapes[1]:
+        return ""
+    given, wanted = shapes
     if sorted(given) == sorted(wanted):
-        return "looks like a transposed gradient"
+        return "; looks like a transposed gradient"
     try:
-        broadcast = np.broadcast_shapes(given, wanted) == given
+        common = np.broadcast_shapes(given, wanted)
     except ValueError:
-        return "looks like the gradient of another input"
-    if broadcast:
-        return f"looks like a broadcast that was not summed: the gradient needs .sum_to({wanted})"
-    return "looks like a gradient that was summed and not broadcast back"
+        return "; looks like the gradient of another input"
+    if common == given:
+        return f"; looks like a broadcast that was not summed: .sum_to({wanted}) is missing"
+    return "; looks like a gradient that was summed but not broadcast back"
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------

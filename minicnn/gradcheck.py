@@ -8,7 +8,7 @@ The left side is backward; the right side needs forward only and is measured in 
 
     D(h) = (φ(h) − φ(−h)) / 2h,   φ(t) = ⟨c, f(x + t·v) − f(x)⟩,   derivative = (4·D(h) − D(2h)) / 3 + O(h⁴)
 
-with Richardson's extrapolation, or by a complex step, Im φ(i·h) / h, which subtracts nothing and so needs no choice of h.
+with Richardson's extrapolation, or by a complex step, Im φ(i·h) / h, which subtracts nothing, so that h can be 1e-20.
 
 c and v are random with no component near 0, so one pair of numbers judges every element: a backward with g + e for g
 passes only if ⟨e, v⟩ is within the tolerance, which for a random v happens with about the probability rtol. The
@@ -26,14 +26,15 @@ of real functions". Random directions are how Chainer and HIPS autograd test, to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from . import autograd
 from . import device as devices
-from .diagnose import Evidence, diagnose, shape_hint, table
+from .diagnose import diagnose, gather, shape_hint, table
 from .errors import ArgumentError, GradcheckError, GraphError
 from .function import enable_grad, no_grad
 from .tensor import Tensor
@@ -85,87 +86,327 @@ def gradcheck(
             check = Check(problem, random, context, rtol, atol, complex_step, attempts)
             with enable_grad(), np.errstate(all="ignore"):  # steps out of a domain give NaN, which is looked for
                 check.run(before)
-            problem, before = problem.gradient(check.cotangents), check.gradients
+            problem, before = problem.gradient(check.name, check.cotangents), check.gradients
     return True
 
 
 class Problem(NamedTuple):
-    """A function and the point where it is checked: values[k] is a float64 array if k is one of `places`."""
+    """A function and the point where it is checked: floating values as float64 Tensors, others as they were given."""
 
     function: Callable[..., Any]
     name: str
     values: list[Any]
-    places: list[int]  # of the floating inputs, which are differentiated
     labels: list[str]
-    devices: list[str]
 
     @classmethod
     def of(cls, function: Callable[..., Any], inputs: Sequence[Any]) -> Problem:
-        values, places, where = [], [], []
+        values = list(inputs)
         for place, value in enumerate(inputs):
-            floating = isinstance(value, Tensor | np.ndarray | np.generic) and value.dtype.kind == "f"
-            if floating:
-                places.append(place)
-                value_device = value.device if isinstance(value, Tensor) else devices.current()
-                value = np.array(value.numpy() if isinstance(value, Tensor) else value, np.float64)
-            values.append(value)
-            where.append(value_device if floating else "")
-        if not places:
-            raise ArgumentError("gradcheck got no floating-point array to differentiate by")
-        function_ = getattr(function, "func", function)  # functools.partial
-        name = getattr(function_, "__name__", type(function_).__name__)
-        return cls(function, name, values, places, [f"input {place}" for place in range(len(values))], where)
+            if isinstance(value, Tensor | np.ndarray | np.generic) and value.dtype.kind == "f":
+                device = value.device if isinstance(value, Tensor) else None
+                values[place] = Tensor(np.array(array_of(value), np.float64), device=device)
+        inner = getattr(function, "func", function)  # of a functools.partial
+        name = getattr(inner, "__name__", type(inner).__name__)
+        problem = cls(function, name, values, [f"input {place}" for place in range(len(values))])
+        if not problem.places:
+            raise ArgumentError(f"gradcheck of {name} got no floating-point array to differentiate by")
+        return problem
 
-    def gradient(self, cotangents: Arrays) -> Problem:
-        """The next order: (inputs, cotangents) -> gradients, as a function that is itself differentiable."""
+    @property
+    def places(self) -> list[int]:
+        """Which inputs are differentiated."""
+        return [k for k, value in enumerate(self.values) if isinstance(value, Tensor) and value.dtype.kind == "f"]
+
+    def gradient(self, name: str, cotangents: Arrays) -> Problem:
+        """The next order: (inputs, cotangents) -> gradients, a function that can itself be differentiated."""
+        count, places = len(self.values), self.places
 
         def gradient(*arguments: Any) -> tuple[Tensor, ...]:
+            inputs = list(arguments[:count])
             with enable_grad():
-                inputs = list(arguments[: len(self.values)])
-                leaves = []
-                for place in self.places:
+                for place in places:
                     if not inputs[place].requires_grad:
                         inputs[place] = inputs[place].detach().requires_grad_()
-                    leaves.append(inputs[place])
-                outputs = floating(self.function(*inputs))
-                found = pull(self.name, outputs, leaves, arguments[len(self.values) :], create_graph=True)
-            return tuple(
-                Tensor(np.zeros_like(leaf.numpy()), device=leaf.device) if g is None else g
-                for leaf, g in zip(leaves, found, strict=True)
-            )
+                leaves = [inputs[place] for place in places]
+                found = pull(name, floating(self.function(*inputs)), leaves, arguments[count:], create_graph=True)
+            return tuple(x.detach() * 0 if g is None else g for x, g in zip(leaves, found, strict=True))
 
-        count = len(self.values)
-        new = range(count, count + len(cotangents))
-        labels = [f"the cotangent of output {k}" for k in range(len(cotangents))]
-        here = [self.devices[self.places[0]]] * len(cotangents)
-        return Problem(
-            gradient,
-            self.name if self.name.startswith("gradient of") else f"gradient of {self.name}",
-            [*self.values, *cotangents],
-            [*self.places, *new],
-            [*self.labels, *labels],
-            [*self.devices, *here],
+        device = self.values[places[0]].device
+        values = [*self.values, *(Tensor(c, device=device) for c in cotangents)]
+        return Problem(gradient, name, values, [*self.labels, *(f"cotangent {k}" for k in range(len(cotangents)))])
+
+
+class Slope(NamedTuple):
+    """A numeric derivative along one direction."""
+
+    value: float
+    spread: float  # how far the estimates it is made of disagree
+    noise: float  # how far rounding alone can move it
+    step: float
+    sides: tuple[float, float]  # one-sided slopes, left and right
+
+
+@dataclass
+class Check:
+    """One order of one sample: run() returns if everything holds, and leaves the cotangents and gradients it used."""
+
+    problem: Problem
+    random: np.random.Generator
+    context: str
+    rtol: float
+    atol: float
+    complex_step: bool
+    attempts: int
+
+    def run(self, before: Arrays | None) -> None:
+        """before: the gradients of the order below, which this order's function has computed again, recording them."""
+        self.name = self.problem.name
+        self.labels = [self.problem.labels[place] for place in self.problem.places]
+        point = [array_of(self.problem.values[place]) for place in self.problem.places]
+        values = self.values(point)
+        if not same(values, self.values(point)):
+            self.fail("two calls with the same inputs give different results: restart its random numbers in each call")
+        leaves, outputs = self.call(point, self.problem.places)
+        if not outputs:
+            self.fail("no output is floating-point, so there is nothing to differentiate")
+        if before is None and outputs[0].grad_fn is not None and outputs[0].grad_fn.name != self.name:
+            op = outputs[0].grad_fn.name
+            self.name = op if self.name in ("<lambda>", "apply") else f"{self.name} (last op {op})"
+        if not same(values, map(array_of, outputs)):
+            self.fail("the result under no_grad() differs from the one that is recorded")
+        for k, y in enumerate(values):
+            if y.dtype != np.float64:
+                self.fail(f"output {k} is {y.dtype} for float64 inputs: differences need that precision")
+            if not np.isfinite(y).all():
+                self.fail(f"output {k} has NaN or inf here")
+        for label, plain, recorded in zip(self.labels, before or [], values, strict=False):
+            self.equal(plain, recorded, f"create_graph=True changes the gradient in {label}")
+        self.cotangents = [away_from_zero(self.random, y.shape) for y in values]
+        self.gradients = self.pull(leaves, outputs, self.cotangents)
+        self.check_backward(point, leaves, outputs)
+        for index, x in enumerate(point):
+            if x.size:
+                self.check_derivative(index, point)
+
+    def check_backward(self, point: Arrays, leaves: list[Tensor], outputs: list[Tensor]) -> None:
+        """What a backward owes whatever the derivative is: it is one linear map of the cotangents."""
+        if not same(self.gradients, self.pull(leaves, outputs, self.cotangents)):
+            self.fail("two backward passes give different gradients: backward depends on how often it was called")
+        zeros = self.pull(leaves, outputs, [0 * c for c in self.cotangents])
+        for label, x, g, zero in zip(self.labels, point, self.gradients, zeros, strict=True):
+            if g.shape != x.shape or g.dtype != x.dtype:
+                self.fail(f"{label} has shape {x.shape}, {x.dtype}, but its gradient {g.shape}, {g.dtype}")
+            if not np.isfinite(g).all():
+                self.fail(f"the gradient in {label} is NaN or inf at {np.count_nonzero(~np.isfinite(g))} elements")
+            if zero.any():
+                self.fail(f"a cotangent of zeros gives a gradient in {label} that is not zero")
+        for k in SCALES:
+            scaled = self.pull(leaves, outputs, [k * c for c in self.cotangents])
+            for label, g, kg in zip(self.labels, self.gradients, scaled, strict=True):
+                if not np.array_equal(k * g, kg):
+                    self.fail(f"backward is not linear: {k:g} × cotangent does not give {k:g} × gradient in {label}")
+        if len(outputs) > 1:
+            total: Arrays = [np.zeros_like(g) for g in self.gradients]
+            for used in range(len(outputs)):
+                alone = [c if k == used else None for k, c in enumerate(self.cotangents)]
+                total = [t + g for t, g in zip(total, self.pull(leaves, outputs, alone), strict=True)]
+            for label, g, t in zip(self.labels, self.gradients, total, strict=True):
+                self.equal(g, t, f"gradients in {label} of each output alone do not add up to that of all outputs")
+        if len(leaves) > 1:
+            for label, place, g in zip(self.labels, self.problem.places, self.gradients, strict=True):
+                alone_g = self.pull(*self.call(point, [place]), self.cotangents)[0]
+                self.equal(g, alone_g, f"the gradient in {label} changes if no other input requires one")
+
+    def check_derivative(self, index: int, point: Arrays) -> None:
+        """⟨g, v⟩ against a measured slope, at the point itself or, if it lies on a kink, as near as possible."""
+        why = ""
+        for attempt in range(self.attempts):
+            arrays, gradient = point, self.gradients[index]
+            if attempt:
+                arrays = [nudged(self.random, x, 1e-3 * attempt) for x in point]
+                gradient = self.pull(*self.call(arrays, self.problem.places), self.cotangents)[index]
+            v = away_from_zero(self.random, gradient.shape)
+            for slope in self.slopes(arrays, index, v, gradient):
+                why = self.judge(slope, index, arrays, v, gradient, attempt)
+                if not why:
+                    return
+        self.fail(
+            f"no derivative in {self.labels[index]}, shape {point[index].shape}, could be measured in {self.attempts} "
+            f"attempts at and near this point: {why}"
         )
 
+    def judge(
+        self, slope: Slope, index: int, arrays: Arrays, v: np.ndarray, gradient: np.ndarray, attempt: int
+    ) -> str:
+        """"" if ⟨gradient, v⟩ equals the slope; why that cannot be told, if it cannot; GradcheckError if it differs."""
+        analytic, size = float((gradient * v).sum()), norm([gradient * v])
+        tolerance = self.atol + self.rtol * max(size, abs(slope.value))
+        error = abs(analytic - slope.value)
+        if not np.isfinite([analytic, size, slope.value, slope.spread]).all():
+            return "values or gradients nearby are NaN or inf"
+        if slope.spread > max(tolerance, slope.noise):
+            left, right = slope.sides
+            return (
+                f"with step {slope.step:.0e} the slope is {left:.6g} to the left, {right:.6g} to the right, which no "
+                "smooth curve explains: a kink, or a function that is rough everywhere"
+            )
+        if slope.spread > tolerance or tolerance < error <= max(slope.noise, 4 * slope.spread):
+            return f"rounding hides the slope: it is known to ±{slope.noise:.0e}, the tolerance is {tolerance:.0e}"
+        measured = max(slope.spread, slope.noise) <= 1e-5 * abs(slope.value)
+        gross = measured and error > max(GROSS * abs(slope.value), self.rtol * size)
+        if error > tolerance or gross:
+            relative = error / max(abs(analytic), abs(slope.value))
+            guess, rows = self.examine(index, arrays, gradient, slope.step)
+            self.fail(
+                f"wrong gradient in {self.labels[index]}, shape {gradient.shape}, {self.context}: {guess}\n"
+                f"  ⟨gradient, v⟩: {analytic:.9g} by backward, {slope.value:.9g} by differences, relative error "
+                f"{relative:.1e}, tolerance {tolerance:.0e} (attempt {attempt}, step {slope.step:.0e}){rows}"
+            )
+        return ""
 
-def floating(result: Any) -> list[Tensor]:
-    """The outputs that can have a gradient."""
-    outputs = list(result) if isinstance(result, tuple | list) else [result]
-    for output in outputs:
-        if not isinstance(output, Tensor):
-            raise ArgumentError(f"gradcheck needs a function that returns Tensors, this one returned {type(output).__name__}")
-    return [output for output in outputs if output.dtype.kind in "fc"]
+    def slopes(self, arrays: Arrays, index: int, v: np.ndarray, gradient: np.ndarray) -> Iterator[Slope]:
+        """Derivatives along v with smaller and smaller steps."""
+        if self.complex_step:
+            slope = sum(float(t.sum()) for t in self.terms(arrays, index, v, COMPLEX_STEP))
+            yield Slope(slope, 0, 0, COMPLEX_STEP, (slope, slope))
+            return
+        x, centre = arrays[index], self.values(arrays)
+        lost = 8 * EPS * (norm([c * y for c, y in zip(self.cotangents, centre, strict=True)]) + norm([gradient * x]))
+
+        def change(t: float) -> float:
+            moved = zip(self.cotangents, self.moved(arrays, index, t * v), centre, strict=True)
+            return sum(float((c * (y - y0)).sum()) for c, y, y0 in moved)
+
+        for step in STEPS:
+            h = step * max(1.0, float(np.abs(x).max()))
+            far_left, left, right, far_right = change(-2 * h), change(-h), change(h), change(2 * h)
+            near, far = (right - left) / (2 * h), (far_right - far_left) / (4 * h)
+            jump = (2 * (right + left) - (far_right + far_left) / 2) / h  # right slope − left slope, as h → 0
+            yield Slope((4 * near - far) / 3, max(abs(near - far), abs(jump)), lost / h, h, (-left / h, right / h))
+
+    def terms(self, arrays: Arrays, index: int, v: np.ndarray, h: float) -> Arrays:
+        """c·(J·v) before it is summed, for each output."""
+        if self.complex_step:
+            return [c * y.imag / h for c, y in zip(self.cotangents, self.moved(arrays, index, 1j * h * v), strict=True)]
+        both = zip(self.cotangents, self.moved(arrays, index, h * v), self.moved(arrays, index, -h * v), strict=True)
+        return [c * (up - down) / (2 * h) for c, up, down in both]
+
+    def examine(self, index: int, arrays: Arrays, gradient: np.ndarray, step: float) -> tuple[str, str]:
+        """Compare element by element: a guess at the mistake, and a table of the worst."""
+        x = arrays[index]
+        if x.size > SMALL:
+            zero = "looks like a gradient that is all zero; " if not gradient.any() else ""
+            return f"{zero}{x.size} elements are too many to examine one by one, a smaller input gets a diagnosis", ""
+        values = self.values(arrays)
+        y = values[0] if len(values) == 1 and values[0].shape == x.shape else None
+        evidence = gather(lambda direction: self.terms(arrays, index, direction, step), gradient, x, y)
+        return diagnose(evidence), "\n" + table(gradient, evidence.numeric)
+
+    # --- calling the function and its backward ---
+
+    def call(self, arrays: Arrays, tracked: Sequence[int] = ()) -> tuple[list[Tensor], list[Tensor]]:
+        """function at copies of the arrays -> (those inputs that are tracked, floating outputs)."""
+        arguments = list(self.problem.values)
+        for place, array in zip(self.problem.places, arrays, strict=True):
+            arguments[place] = Tensor(array.copy(), place in tracked, device=arguments[place].device)
+        held = [(label, a) for label, a in zip(self.problem.labels, arguments, strict=True) if has_array(a)]
+        kept = [array_of(argument).copy() for _, argument in held]
+        outputs = floating(self.problem.function(*arguments))
+        for (label, argument), before in zip(held, kept, strict=True):
+            if not same([before], [array_of(argument)]):
+                self.fail(f"the function changes {label}, shape {before.shape}, in place")
+        return [arguments[place] for place in tracked], outputs
+
+    def values(self, arrays: Arrays) -> Arrays:
+        with no_grad():
+            return [array_of(y) for y in self.call(arrays)[1]]
+
+    def moved(self, arrays: Arrays, index: int, by: np.ndarray) -> Arrays:
+        """Values of the function with input `index` moved; moved by complex numbers, all of it becomes complex."""
+        arrays = [np.asarray(x + by) if k == index else x for k, x in enumerate(arrays)]
+        if np.iscomplexobj(by):
+            with devices.use("reference"):
+                values = self.values([x.astype(np.complex128) for x in arrays])
+            if not all(np.iscomplexobj(y) for y in values):
+                self.fail("an output is real for complex inputs: complex_step is for analytic functions")
+        else:
+            values = self.values(arrays)
+        if [y.shape for y in values] != [c.shape for c in self.cotangents]:
+            self.fail("the shape of an output depends on the values of the inputs")
+        return values
+
+    def pull(self, leaves: list[Tensor], outputs: list[Tensor], cotangents: Sequence[np.ndarray | None]) -> Arrays:
+        """Jᵀ·c as arrays, zeros where an input is not connected."""
+        kept = [array_of(leaf).copy() for leaf in leaves]
+        used = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None]
+        given = [Tensor(c.copy(), device=y.device) for y, c in used]
+        found = pull(self.name, [y for y, _ in used], leaves, given)
+        if not same((c for _, c in used), map(array_of, given)):
+            self.fail("backward changes its cotangent in place")
+        if not same(kept, map(array_of, leaves)):
+            self.fail("backward changes an input in place")
+        return [np.zeros_like(x) if g is None else array_of(g) for x, g in zip(kept, found, strict=True)]
+
+    def equal(self, a: np.ndarray, b: np.ndarray, otherwise: str) -> None:
+        """Equal up to rounding; not to the byte, since other kernels may have computed it."""
+        worst = float(np.abs(a - b).max(initial=0))
+        if not worst <= self.atol + self.rtol * norm([a]):
+            self.fail(f"{otherwise}, by up to {worst:.1e}")
+
+    def fail(self, sentence: str) -> NoReturn:
+        raise GradcheckError(f"{self.name}: {sentence}" + ("" if self.context in sentence else f" ({self.context})"))
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
 def pull(
-    name: str, outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Any], create_graph: bool = False
+    name: str, outputs: list[Tensor], leaves: list[Tensor], cotangents: Sequence[Any], create_graph: bool = False
 ) -> list[Tensor | None]:
-    """Jᵀ·c for each leaf, None for those that are not connected; a cotangent None is that of an unused output."""
-    used = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if c is not None and y.requires_grad]
+    """Jᵀ·c for each leaf, None for those that are not connected."""
+    used = [(y, c) for y, c in zip(outputs, cotangents, strict=True) if y.requires_grad]
     if not used:
         return [None] * len(leaves)
     ys, cs = zip(*used, strict=True)
     try:
         return list(autograd.grad(ys, leaves, cs, retain_graph=True, create_graph=create_graph, allow_unused=True))
-    except GraphError as error:
-        raise GradcheckError(f"{name}: {error}{_shape_hint(str(error))}") from error
+    except GraphError as error:  # a gradient of another shape or dtype, or one too few
+        raise GradcheckError(f"{name}: {error}{shape_hint(str(error))}") from error
+
+
+def floating(result: Any) -> list[Tensor]:
+    """The outputs that can have a gradient."""
+    outputs = list(result) if isinstance(result, tuple | list) else [result]
+    for y in outputs:
+        if not isinstance(y, Tensor):
+            raise ArgumentError(f"gradcheck needs a function that returns Tensors, not a {type(y).__name__}")
+    return [y for y in outputs if y.dtype.kind in "fc"]
+
+
+def away_from_zero(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal numbers moved outward by 1/4, so that each one counts."""
+    z = random.standard_normal(shape)
+    return np.asarray(z + np.copysign(0.25, z))
+
+
+def nudged(random: np.random.Generator, x: np.ndarray, by: float) -> np.ndarray:
+    """A point near x: elements move in proportion to their size, to stay in the domain, and enough to leave a kink."""
+    largest = float(np.abs(x).max(initial=0)) or 1.0
+    return np.asarray(x + by * (np.abs(x) + 0.1 * largest) * away_from_zero(random, x.shape))
+
+
+def norm(arrays: Arrays) -> float:
+    return float(np.sqrt(sum(float((a * a).sum()) for a in arrays)))
+
+
+def same(a: Iterable[np.ndarray], b: Iterable[np.ndarray]) -> bool:
+    """Equal to the byte: a NaN equals itself, and −0 is not 0."""
+    return [(x.dtype, x.shape, x.tobytes()) for x in a] == [(x.dtype, x.shape, x.tobytes()) for x in b]
+
+
+def has_array(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
+
+
+def array_of(value: Any) -> np.ndarray:
+    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)

@@ -91,7 +91,9 @@ class Tensor:
     def _made(cls, data: np.ndarray, device: str) -> Tensor:
         """The quick way in for arrays that ops have made."""
         tensor = Tensor.__new__(Tensor)
-        tensor.data, tensor.device = data, device
+        # NumPy's functions give a scalar instead of an array of shape ()
+        tensor.data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        tensor.device = device
         tensor.grad = tensor.grad_fn = tensor.hooks = None
         tensor.output_index, tensor.requires_grad = 0, False
         tensor.version = [0]

@@ -164,13 +164,13 @@ class LeNet5(Module):
         return self.fc3(x)
 
 
-@register
+@register(input_shape=(1, 32, 32))
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
     """Modern LeNet-5 for images (in_channels, 32, 32)."""
     return LeNet5(num_classes, in_channels)
 
 
-@register
+@register(input_shape=(1, 32, 32))
 def lenet5_1998(num_classes: int = 10) -> LeNet5Of1998:
     """LeNet-5 as published, for images (1, 32, 32). Its output layer has codes for ten digits and no other classes."""
     if num_classes != 10:

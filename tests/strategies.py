@@ -62,11 +62,11 @@ class Case:
         """New arrays, the same numbers every time."""
         present = [shape for shape in self.shapes if shape is not None]
         drawn = iter(VALUES[self.values](np.random.default_rng(self.seed), present))
-        return [None if shape is None else next(drawn).astype(dtype) for shape in self.shapes]
+        return [None if shape is None else np.asarray(next(drawn), dtype) for shape in self.shapes]
 
     def cotangent(self, shape: Shape, dtype: Any = np.float64) -> np.ndarray:
         """A gradient for an output of `shape`: random, since one of ones hides whatever sums to zero."""
-        return np.random.default_rng([self.seed, 1]).standard_normal(shape).astype(dtype)
+        return np.asarray(np.random.default_rng([self.seed, 1]).standard_normal(shape), dtype)
 
 
 # --- two ways to choose -----------------------------------------------------------------------------------------------
@@ -176,9 +176,8 @@ def where_inputs(choose: Choices) -> Case:
     full = choose.shape((2, 4))
     condition = _broadcastable(choose, full)
     mask = np.random.default_rng(choose.seed()).integers(0, 2, condition).astype(bool)
-    return Case(
-        (_broadcastable(choose, full), _broadcastable(choose, full)), {"condition": mask}, values="smooth", seed=choose.seed()
-    )
+    shapes = _broadcastable(choose, full), _broadcastable(choose, full)
+    return Case(shapes, {"condition": mask}, seed=choose.seed())
 
 
 def power_inputs(choose: Choices) -> Case:
@@ -277,7 +276,7 @@ def _index(choose: Choices, shape: Shape) -> Any:
         choose.integer(-shape[0], shape[0] - 1),
         (slice(None), slice(None, None, -1), slice(start, None, 2)),
         (..., last),
-        (None, slice(1, None), last, slice(start, None)),
+        (None, slice(1, None), choose.integer(0, shape[1] - 1), slice(start, None)),
         rows,
         (slice(None), rng.integers(0, shape[1], (2, 3))),
         (rows, columns),
@@ -326,7 +325,7 @@ def pad_inputs(choose: Choices) -> Case:
 def matmul_inputs(choose: Choices) -> Case:
     """Stacks that broadcast either way, vectors, and square matrices, whose transpose fits as well."""
     m, k, n = (choose.integer(2, 4) for _ in range(3))
-    if choose.integer(0, 2) == 2:
+    if choose.maybe():
         m = k = n
     batch = choose.shape((1, 2), (2, 3))
     a, b = choose.one_of(
@@ -378,8 +377,8 @@ def _size(choose: Choices) -> tuple[int, int]:
 
 def _padding(choose: Choices, most: int) -> Any:
     """Every way in which padding can be given, all of it at most `most`."""
-    sides = ((choose.integer(0, most), choose.integer(0, most)), (choose.integer(0, most), choose.integer(0, most)))
-    return choose.one_of(sides, choose.integer(0, most), (choose.integer(0, most), choose.integer(0, most)), "same", "valid")
+    top, bottom, left, right = (choose.integer(0, most) for _ in range(4))
+    return choose.one_of(((top, bottom), (left, right)), top, (top, left), "same", "valid")
 
 
 def _movement(choose: Choices, size: tuple[int, int], most_padding: int = 2, dilated: bool = True) -> dict[str, Any]:
@@ -417,7 +416,8 @@ def conv2d_weight_inputs(choose: Choices) -> Case:
     options = _movement(choose, size)
     kernel = options.pop("kernel")
     outputs = windows.output_size(size, kernel, **options)
-    return Case(((2, c, *size), (2, k, *outputs)), {"kernel_size": kernel, **options, "groups": groups}, seed=choose.seed())
+    options |= {"kernel_size": kernel, "groups": groups}
+    return Case(((2, c, *size), (2, k, *outputs)), options, seed=choose.seed())
 
 
 def conv_transpose2d_inputs(choose: Choices) -> Case:

@@ -159,8 +159,8 @@ class MemoryHook(_Hook):
     Kept memory is credited once, to the first op that keeps it: an array and all its views are one. A view keeps the
     whole array that an op made; of arrays that came from outside (a batch, cut from a data set) only the part in use
     counts. Parameters are there anyway and do not count.
-    live_bytes: kept memory that has not been freed yet; it goes on falling after the `with` block, and to 0 once the
-    loss and whatever else holds the graph is gone. peak_bytes: the most there ever was of it.
+    live_bytes: kept memory that is not freed yet, be it held by the graph or by anyone else; it goes on falling after
+    the `with` block, as the loss and the rest of the graph die. peak_bytes: the most there ever was of it.
     """
 
     def __init__(self) -> None:
@@ -264,7 +264,9 @@ class PrintHook(_Hook):
         self._running = f"{function.name:<18} {shapes} -> "
 
     def after(self, function: Function, inputs: Inputs, outputs: Sequence[Tensor]) -> None:
-        self._print(f"{', '.join(str(y.shape) for y in outputs)}  {', '.join(dict.fromkeys(str(y.dtype) for y in outputs))}")
+        shapes = ", ".join(str(y.shape) for y in outputs)
+        dtypes = ", ".join(dict.fromkeys(str(y.dtype) for y in outputs))  # each once
+        self._print(f"{shapes}  {dtypes}")
 
     def __exit__(self, *exc: object) -> None:
         self._finish()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..function import Function, enable_grad, install, remove
+from ..table import format_bytes, format_table
 from ..tensor import Tensor
 from .module import Module
 
@@ -56,29 +57,16 @@ class Summary:
                 " × ".join(map(str, row.output_shape)),
                 f"{row.params:,}" if row.params else "",
                 f"{row.macs:,}" if row.macs else "",
-                _bytes(row.activation_bytes) if row.activation_bytes else "",
+                format_bytes(row.activation_bytes) if row.activation_bytes else "",
             ]
             for row in self.rows
         ]
-        total = ["total", "", "", f"{self.params:,}", f"{self.macs:,}", _bytes(self.activation_bytes)]
-        widths = [max(len(line[i]) for line in [head, *body, total]) for i in range(len(head))]
-        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-
-        def line(cells: list[str]) -> str:
-            texts = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-            numbers = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-            return "  ".join(texts + numbers).rstrip()
-
+        total = ["total", "", "", f"{self.params:,}", f"{self.macs:,}", format_bytes(self.activation_bytes)]
         shape = " × ".join(map(str, self.input_shape))
         frozen = self.params - self.trainable_params
-        foot = f"input {shape}; {self.trainable_params:,} trainable parameters" + (
-            f", {frozen:,} frozen" if frozen else ""
-        )
-        return "\n".join([line(head), rule, *map(line, body), rule, line(total), foot])
-
-
-def _bytes(n: int) -> str:
-    return f"{n:,} B" if n < 10_000 else f"{n / 1024:,.1f} KiB" if n < 10_000 * 1024 else f"{n / 1024**2:,.1f} MiB"
+        foot = f"input {shape}; {self.trainable_params:,} trainable parameters"
+        foot += f", {frozen:,} frozen" if frozen else ""
+        return format_table(head, body, "<<<>>>", total) + "\n" + foot
 
 
 class _Meter:

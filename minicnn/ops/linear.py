@@ -78,8 +78,8 @@ class Linear(Function):
 
     def backward(self, gy):
         x, w = self.saved
-        gx = matmul(gy, w) if self.needs_grad(0) else None
-        gw = matmul(gy.transpose(), x) if self.needs_grad(1) else None
+        gx = MatMul.apply(gy, w) if self.needs_grad(0) else None
+        gw = MatMul.apply(gy.transpose(), x) if self.needs_grad(1) else None
         gb = gy.sum(axis=0) if self.needs_grad(2) else None
         return gx, gw, gb
 

@@ -45,6 +45,18 @@ class Sum(Function):
         return gy.reshape(self.kept).broadcast_to(self.shape)
 
 
+class Mean(Function):
+    """y = 1/n · Σ x over the axes;  ∂y/∂x = 1/n."""
+
+    def forward(self, x, axes, keepdims):
+        self.shape, self.kept = x.shape, _with_ones(x.shape, axes)
+        self.share = 1 / math.prod(x.shape[axis] for axis in axes)
+        return kernels.mul(kernels.sum(x, axes, keepdims), x.dtype.type(self.share))
+
+    def backward(self, gy):
+        return (gy * self.share).reshape(self.kept).broadcast_to(self.shape)
+
+
 class Max(Function):
     """y = max x over the axes;  the gradient goes to the maximum, in equal shares where there are several."""
 
@@ -72,10 +84,9 @@ def sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
 def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Σ x / n over axis. Raises ShapeError over no elements, where it is not defined."""
     axes = axes_of("mean", x, axis)
-    count = math.prod(x.shape[a] for a in axes)
-    if count == 0:
+    if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"mean over axes {axes} of shape {x.shape} has no elements to average")
-    return Sum.apply(x, axes=axes, keepdims=keepdims) / float(count)
+    return Mean.apply(x, axes=axes, keepdims=keepdims)
 
 
 def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -81,7 +81,7 @@ def compare(a, b, how):
         "greater": lambda p, q: p > q,
         "greater_equal": lambda p, q: p > q or p == q,
         "equal": lambda p, q: p == q,
-        "not_equal": lambda p, q: not p == q,
+        "not_equal": lambda p, q: p != q,
     }[how]
     return elementwise(relation, a, b).astype(bool)
 
@@ -242,7 +242,8 @@ def stack(*arrays, axis):
 
 
 def pad(x, widths, value=0.0):
-    result = filled(tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True)), lambda _: value)
+    shape = tuple(before + size + after for size, (before, after) in zip(x.shape, widths, strict=True))
+    result = filled(shape, lambda _: value)
     for index in np.ndindex(*x.shape):
         result[tuple(i + before for i, (before, _) in zip(index, widths, strict=True))] = x[index]
     return result

@@ -1,4 +1,4 @@
-"""Naive oracles for convolution and pooling, with a geometry of their own: one tap at a time, bounds checked each time."""
+"""Naive oracles for convolution and pooling, with a geometry of their own: tap by tap, bounds checked each time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sides(padding, size, kernel, stride, dilation) -> list[tuple[int, int]]:
 
 
 def starts(size: int, kernel: int, stride: int, pad: tuple[int, int], dilation: int, ceil_mode: bool) -> list[int]:
-    """Where each window begins, as a position of the input (negative: in the padding), by trying one after the other."""
+    """Where each window begins, as a position of the input (negative: in the padding): one after the other is tried."""
     before, after = pad
     extent = dilation * (kernel - 1) + 1
     found, start = [], -before

@@ -1,3 +1,38 @@
-"""The fast book: what NumPy does well as NumPy does it, what it does badly in Numba and LLVM."""
+"""The fast book. What NumPy does well is left to NumPy; what it does badly is compiled, in the modules listed here.
 
-from ..reference import *
+They are imported when first called, since importing Numba alone takes longer than many a small computation.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ..reference import *  # noqa: F403  (the whole book, before the names below replace their part of it)
+
+COMPILED = {
+    "conv2d": "conv",
+    "conv_transpose2d": "conv",
+    "conv2d_weight": "conv",
+    "max_pool2d": "pool",
+    "max_pool2d_scatter": "pool",
+    "max_pool2d_gather": "pool",
+    "avg_pool2d": "pool",
+    "avg_pool2d_transpose": "pool",
+    "relu": "elementwise",
+    "relu_mask": "elementwise",
+    "random_bits": "random",
+}
+
+for _name in COMPILED:
+    del globals()[_name]  # so that the first use asks __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name not in COMPILED:
+        raise AttributeError(f"the book of cpu kernels has no {name!r}")
+    module = importlib.import_module(f".{COMPILED[name]}", __name__)
+    for own, home in COMPILED.items():
+        if home == COMPILED[name]:
+            globals()[own] = getattr(module, own)
+    return globals()[name]

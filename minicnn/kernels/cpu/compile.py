@@ -30,6 +30,11 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(nogil=True, cache=True)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper that Numba copies into each place that calls it, so that constant arguments are constants there."""
+    return numba.njit(nogil=True, inline="always")(function)
+
+
 class _Reporter(event.Listener):
     """Prints one line for each kernel compiled; a kernel's own helpers are counted in its time."""
 

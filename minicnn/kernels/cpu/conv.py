@@ -34,9 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..window import Pair, Window
-from . import microkernels
-from .compile import jit
-from .microkernels import call_tile
+from . import bands, microkernels
+from .microkernels import address, dot_tile, fma_tile, move_rows
 from .threads import get_num_threads, parallel_for, scratch
 
 BAND_BYTES = 512 * 1024  # columns and results of a band: L2 also has to hold the weights
@@ -52,12 +51,13 @@ PASS = np.dtype(
     [
         (name, np.int64)
         for line in (
+            "itemsize lanes depth_piece dot_vectors",
             "groups images channels height width row_step col_step",  # what is read
             "outputs rows cols y_start y_image y_channel y_row y_col",  # what is written
             "row_taps col_taps depth phases first_row",
             "band_images band_rows image_bands row_bands",
             "row_length slots plane columns_size c_row",  # scratch: rows and planes of columns, rows of C
-            "tile_rows tile_columns panels depth_tiles lanes itemsize sums_size",
+            "tile_rows tile_columns panels depth_tiles sums_size",
         )
         for name in line.split()
     ]
@@ -110,11 +110,11 @@ def conv2d_weight(x: np.ndarray, gy: np.ndarray, window: Window, groups: int) ->
     assert loaded is not None
     work = scratch(threads, int(sizes.columns_size + loaded[0].columns_size + sizes.sums_size), x.dtype)
     items = int(sizes.groups * sizes.image_bands * sizes.row_bands)
-    parallel_for(items, _weight_bands, plan.numbers, loaded, _plain(x, x.dtype).reshape(-1),
+    parallel_for(items, bands.weight_bands, plan.numbers, loaded, _plain(x, x.dtype).reshape(-1),
                  _plain(gy, x.dtype).reshape(-1), plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover,
                  work, threads=threads)  # fmt: skip
     used = min(items, threads)
-    parallel_for(gw.shape[0], _add_sums, plan.numbers, work, used, gw.reshape(-1), threads=_threads_for(gw.size))
+    parallel_for(gw.shape[0], bands.add_sums, plan.numbers, work, used, gw.reshape(-1), threads=_threads_for(gw.size))
     return gw
 
 
@@ -166,12 +166,13 @@ def _correlate(
     strides = [stride // x.itemsize for stride in weights.strides]
     layout = np.array([(weights.ctypes.data - w.ctypes.data) // x.itemsize, *strides])
     a = np.empty(groups * int(sizes.panels * sizes.depth * sizes.tile_rows), x.dtype)
-    parallel_for(groups * int(sizes.panels), _pack_weights, plan.numbers, w.reshape(-1), layout, a,
+    parallel_for(groups * int(sizes.panels), bands.pack_weights, plan.numbers, w.reshape(-1), layout, a,
                  threads=_threads_for(a.size))  # fmt: skip
     work = scratch(threads, int(sizes.columns_size + sizes.panels * sizes.tile_rows * sizes.c_row) + SLACK, x.dtype)
-    parallel_for(int(groups * sizes.image_bands * sizes.row_bands), _convolve_bands, plan.numbers, x.reshape(-1), a,
-                 _plain(b, x.dtype), y.reshape(-1), plan.row_taps, plan.col_taps, plan.phases, plan.offsets,
-                 plan.tiles, plan.mover, work, threads=threads)  # fmt: skip
+    items = groups * int(sizes.image_bands * sizes.row_bands)
+    parallel_for(items, bands.convolve_bands, plan.numbers, x.reshape(-1), a, _plain(b, x.dtype), y.reshape(-1),
+                 plan.row_taps, plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover, work,
+                 threads=threads)  # fmt: skip
 
 
 # --- planning: everything that follows from shapes alone --------------------------------------------------------------
@@ -197,7 +198,8 @@ def _plan(
     size = np.dtype(dtype).itemsize
     numbers = np.zeros(1, PASS).view(np.recarray)
     p = numbers[0]
-    p.groups, p.images, p.itemsize, p.lanes = groups, x_shape[0], size, machine.lanes(dtype)
+    p.itemsize, p.lanes, p.depth_piece, p.dot_vectors = size, machine.lanes(dtype), DEPTH, DOT_VECTORS
+    p.groups, p.images = groups, x_shape[0]
     p.channels, p.height, p.width = x_shape[1] // groups, x_shape[2], x_shape[3]
     p.row_step, p.col_step = step
     p.outputs, p.rows, p.cols = outputs, *(len(range(start[i], y_shape[2 + i], y_step[i])) for i in (0, 1))
@@ -228,14 +230,15 @@ def _plan(
         p.c_row = _spread(p.band_rows * p.row_length + p.lanes, size)
         p.panels = -(-outputs // machine.tile_rows)
         p.tile_rows = -(-outputs // p.panels)
-        tiles = microkernels.fma_tiles(dtype, int(p.tile_rows))
-        p.tile_columns = len(tiles)
+        p.tile_columns = machine.tile_vectors
+        widths = range(1, machine.tile_vectors + 1)
+        tiles = [address(dtype, fma_tile, rows=int(p.tile_rows), vectors=vectors) for vectors in widths]
         loaded_gy = None
     else:
-        p.tile_rows, p.tile_columns = _dot_shape(outputs, int(p.depth), machine.dot_products)
+        p.tile_rows, p.tile_columns = _dot_shape(outputs, int(p.depth))
         p.panels, p.depth_tiles = -(-outputs // p.tile_rows), -(-p.depth // p.tile_columns)
         p.sums_size = groups * p.panels * p.tile_rows * p.depth_tiles * p.tile_columns
-        tiles = np.array([microkernels.dot_tile_address(dtype, int(p.tile_rows), int(p.tile_columns))], np.int64)
+        tiles = [address(dtype, dot_tile, rows=int(p.tile_rows), columns=int(p.tile_columns))]
         offsets = np.resize(offsets, int(p.depth_tiles * p.tile_columns))  # the surplus is computed and not used
         loaded_gy = numbers.copy()
         g = loaded_gy[0]
@@ -243,7 +246,9 @@ def _plan(
         g.col_taps, g.phases, g.first_row, g.slots = 1, 1, 0, p.band_rows
         g.plane = _spread(g.slots * g.row_length, size)
         g.columns_size = p.panels * p.tile_rows * g.plane + SLACK
-    return Plan(numbers, np.array(taps[0]), np.array(taps[1]), phases, offsets, tiles, microkernels.row_mover(dtype), loaded_gy)
+    mover = address(dtype, move_rows)
+    row_taps, col_taps = (np.array(axis) for axis in taps)
+    return Plan(numbers, row_taps, col_taps, phases, offsets, np.array(tiles, np.int64), mover, loaded_gy)
 
 
 def _choose_bands(p: Any, halo: int, row_bytes: int, threads: int) -> None:
@@ -263,12 +268,12 @@ def _choose_bands(p: Any, halo: int, row_bytes: int, threads: int) -> None:
 
 
 def _spread(elements: int, itemsize: int) -> int:
-    """At least that many, and an odd number of cache lines: multiples of 4 KB would all fall into the same cache set."""
+    """At least that many, and an odd number of cache lines: multiples of 4 KB would all meet in one cache set."""
     line = 64 // itemsize
     return (-(-int(elements) // line) | 1) * line
 
 
-def _dot_shape(outputs: int, depth: int, products: int) -> Pair:
+def _dot_shape(outputs: int, depth: int) -> Pair:
     """Rows and columns of the dot_tile that cost least: padding to whole tiles, and loads for each product."""
 
     def cost(shape: Pair) -> float:
@@ -276,234 +281,4 @@ def _dot_shape(outputs: int, depth: int, products: int) -> Pair:
         padded = -(-outputs // rows) * rows * -(-depth // columns) * columns
         return padded * (1 + (rows + columns) / (rows * columns))
 
-    return min(((rows, max(1, products // rows)) for rows in range(1, 9)), key=cost)
-
-
-# --- compiled: bands of columns ---------------------------------------------------------------------------------------
-
-
-@jit
-def _inside(shift, step, size, outputs):
-    """The outputs first ≤ o < last with 0 ≤ o·step + shift < size."""
-    first = max(0, -(shift // step))
-    last = max(0, min(outputs, -((shift - size) // step)))
-    return min(first, last), last
-
-
-@jit
-def _load_columns(p, x, first_channel, all_channels, n0, n1, p0, p1, col_taps, phases, mover, fill, columns):
-    """columns[c, s, phase, row, n, q] = x[n, c, h, q·step + taps[s]], 0 outside.
-
-    Rows that lie outside of the image, and what pads a row to whole vectors, are left as they are unless `fill`:
-    no result that is used depends on them, except in sums over all pixels.
-    """
-    zeros = np.zeros(p.cols, x.dtype)
-    image, plane = all_channels * p.height * p.width, p.height * p.width
-    images, slots, cols = n1 - n0, p1 - p0 + p.slots - p.band_rows, p.cols
-    for cs in range(p.channels * p.col_taps):
-        shift = col_taps[cs % p.col_taps]
-        q0, q1 = _inside(shift, p.col_step, p.width, cols)
-        start = n0 * image + (first_channel + cs // p.col_taps) * plane + q0 * p.col_step + shift
-        for f in range(p.phases):
-            for slot in range(slots):
-                h = (p0 + slot) * p.row_step + p.first_row + phases[f]
-                to = cs * p.plane + (f * p.slots + slot) * p.row_length
-                outside = h < 0 or h >= p.height
-                if not outside:
-                    source = start + h * p.width
-                    if p.col_step == 1:
-                        _move(mover, images, x, source, image, columns, to + q0, cols, q1 - q0, zeros, 0)
-                    else:
-                        _gather(x, source, image, p.col_step, columns, to + q0, cols, images, q1 - q0)
-                    if q0 > 0:
-                        _move(mover, images, zeros, 0, 0, columns, to, cols, q0, zeros, 0)
-                    if q1 < cols:
-                        _move(mover, images, zeros, 0, 0, columns, to + q1, cols, cols - q1, zeros, 0)
-                if fill:
-                    for i in range(to if outside else to + images * cols, to + p.row_length):
-                        columns[i] = 0
-
-
-@jit
-def _move(mover, rows, source, i, source_step, target, j, target_step, width, addend, k):
-    """target[j + row·target_step + q] = source[i + row·source_step + q] + addend[k]  for q < width"""
-    size = source.itemsize
-    call_tile(
-        mover,
-        (
-            rows,
-            source.ctypes.data + i * size,
-            source_step * size,
-            target.ctypes.data + j * size,
-            target_step * size,
-            width,
-            addend.ctypes.data + k * size,
-        ),
-    )
-
-
-@jit
-def _gather(x, source, image, step, columns, to, cols, images, count):
-    """columns[to + n·cols + i] = x[source + n·image + i·step]"""
-    for _ in range(images):
-        for i in range(count):
-            columns[to + i] = x[source + i * step]
-        source += image
-        to += cols
-
-
-# --- compiled: forward and input gradient -----------------------------------------------------------------------------
-
-
-@jit
-def _pack_weights(share, first, last, plan, w, layout, a):
-    """a[panel, (r, c, s), i] = weights[g, panel·tile_rows + i, c, r, s], 0 past the last output."""
-    p = plan[0]
-    start, group, output, channel, row, col = layout
-    for panel in range(first, last):
-        k0 = panel % p.panels * p.tile_rows
-        to = panel * p.depth * p.tile_rows
-        begin = start + panel // p.panels * group + k0 * output
-        for r in range(p.row_taps):
-            for c in range(p.channels):
-                for s in range(p.col_taps):
-                    source = begin + r * row + c * channel + s * col
-                    for i in range(p.tile_rows):
-                        a[to + i] = w[source + i * output] if k0 + i < p.outputs else 0
-                    to += p.tile_rows
-
-
-@jit
-def _convolve_bands(share, first, last, plan, x, a, b, y, row_taps, col_taps, phases, offsets, tiles, mover, work):
-    p = plan[0]
-    columns = work[share][: p.columns_size]
-    c = work[share][p.columns_size :]
-    for item in range(first, last):
-        g = item % p.groups
-        n0 = item // p.groups // p.row_bands * p.band_images
-        n1 = min(n0 + p.band_images, p.images)
-        p0 = item // p.groups % p.row_bands * p.band_rows
-        p1 = min(p0 + p.band_rows, p.rows)
-        _load_columns(p, x, g * p.channels, p.groups * p.channels, n0, n1, p0, p1, col_taps, phases, mover, False, columns)
-        _multiply(p, a[g * p.panels * p.depth * p.tile_rows :], n1 - n0, p0, p1, row_taps, offsets, tiles, columns, c)
-        _unload(p, b, g * p.outputs, n0, n1, p0, p1, mover, c, y)
-
-
-@jit
-def _multiply(p, a, images, p0, p1, row_taps, offsets, tiles, columns, c):
-    """c[k, (row, n, q)] = Σ a[k, (r, c, s)] · columns[(r, c, s), (row, n, q)], in runs of rows with the same taps."""
-    from_row = p0
-    while from_row < p1:
-        r0, r1 = _taps_inside(p, row_taps, from_row)
-        to_row = from_row + 1
-        while to_row < p1 and _taps_inside(p, row_taps, to_row) == (r0, r1):
-            to_row += 1
-        start = (from_row - p0) * p.row_length
-        count = (to_row - from_row - 1) * p.row_length + images * p.cols
-        depth = p.channels * p.col_taps
-        if r0 == r1:  # all padding
-            for k in range(p.outputs):
-                c[k * p.c_row + start : k * p.c_row + start + count] = 0
-        for k0 in range(r0 * depth, r1 * depth, DEPTH):
-            terms = min(DEPTH, r1 * depth - k0)
-            for t in range(start, start + count, p.tile_columns * p.lanes):
-                vectors = min(p.tile_columns, (start + count - t + p.lanes - 1) // p.lanes)
-                for panel in range(p.panels):
-                    call_tile(
-                        tiles[vectors - 1],
-                        (
-                            terms,
-                            a.ctypes.data + (panel * p.depth + k0) * p.tile_rows * p.itemsize,
-                            offsets.ctypes.data + k0 * 8,
-                            columns.ctypes.data + t * p.itemsize,
-                            c.ctypes.data + (panel * p.tile_rows * p.c_row + t) * p.itemsize,
-                            p.c_row * p.itemsize,
-                            k0 - r0 * depth,  # not 0: add to what the terms before gave
-                        ),
-                    )
-        from_row = to_row
-
-
-@jit
-def _taps_inside(p, row_taps, row):
-    """The taps r0 ≤ r < r1 for which output row `row` reads inside of the image: a range, as taps are monotonic."""
-    r0, r1 = 0, p.row_taps
-    while r0 < r1 and not 0 <= row * p.row_step + row_taps[r0] < p.height:
-        r0 += 1
-    while r0 < r1 and not 0 <= row * p.row_step + row_taps[r1 - 1] < p.height:
-        r1 -= 1
-    return r0, r1
-
-
-@jit
-def _unload(p, b, first_output, n0, n1, p0, p1, mover, c, y):
-    """y[n, k, row, q] = c[k, (row, n, q)] + b[k]"""
-    for n in range(n0, n1):
-        for k in range(p.outputs):
-            to = p.y_start + n * p.y_image + (first_output + k) * p.y_channel + p0 * p.y_row
-            source = k * p.c_row + (n - n0) * p.cols
-            if p.y_col == 1:
-                _move(mover, p1 - p0, c, source, p.row_length, y, to, p.y_row, p.cols, b, first_output + k)
-            else:
-                for _ in range(p0, p1):
-                    for q in range(p.cols):
-                        y[to + q * p.y_col] = c[source + q] + b[first_output + k]
-                    to += p.y_row
-                    source += p.row_length
-
-
-# --- compiled: weight gradient ----------------------------------------------------------------------------------------
-
-
-@jit
-def _weight_bands(share, first, last, plan, plan_gy, x, gy, col_taps, phases, offsets, tiles, mover, work):
-    p, pg = plan[0], plan_gy[0]
-    zero = np.zeros(1, np.int64)
-    sums = work[share][: p.sums_size]
-    columns = work[share][p.sums_size : p.sums_size + p.columns_size]
-    pixels = work[share][p.sums_size + p.columns_size :]
-    sums[:] = 0
-    width = p.depth_tiles * p.tile_columns
-    for item in range(first, last):
-        g = item % p.groups
-        n0 = item // p.groups // p.row_bands * p.band_images
-        n1 = min(n0 + p.band_images, p.images)
-        p0 = item // p.groups % p.row_bands * p.band_rows
-        p1 = min(p0 + p.band_rows, p.rows)
-        _load_columns(p, x, g * p.channels, p.groups * p.channels, n0, n1, p0, p1, col_taps, phases, mover, True, columns)
-        _load_columns(pg, gy, g * p.outputs, p.groups * p.outputs, n0, n1, p0, p1, zero, zero, mover, True, pixels)
-        count = (p1 - p0) * p.row_length // p.lanes
-        for t in range(0, count, DOT_VECTORS):
-            vectors = min(DOT_VECTORS, count - t)
-            for j in range(p.depth_tiles):
-                for i in range(p.panels):
-                    call_tile(
-                        tiles[0],
-                        (
-                            vectors,
-                            pixels.ctypes.data + (i * p.tile_rows * pg.plane + t * p.lanes) * p.itemsize,
-                            pg.plane * p.itemsize,
-                            columns.ctypes.data + t * p.lanes * p.itemsize,
-                            offsets.ctypes.data + j * p.tile_columns * 8,
-                            sums.ctypes.data
-                            + (((g * p.panels + i) * p.tile_rows) * width + j * p.tile_columns) * p.itemsize,
-                            width * p.itemsize,
-                        ),
-                    )
-
-
-@jit
-def _add_sums(share, first, last, plan, work, shares, gw):
-    """gw[k, c, r, s] = Σ over the shares, in their order, of sums[k, (r, c, s)]."""
-    p = plan[0]
-    width = p.depth_tiles * p.tile_columns
-    for k in range(first, last):
-        row = (k // p.outputs * p.panels * p.tile_rows + k % p.outputs) * width
-        for c in range(p.channels):
-            for r in range(p.row_taps):
-                for s in range(p.col_taps):
-                    source = row + (r * p.channels + c) * p.col_taps + s
-                    total = work[0, source]
-                    for i in range(1, shares):
-                        total += work[i, source]
-                    gw[((k * p.channels + c) * p.row_taps + r) * p.col_taps + s] = total
+    return min(microkernels.machine().dot_shapes(), key=cost)

@@ -23,7 +23,7 @@ multiply-adds are `fmuladd`: fused where the CPU can, else a multiplication and 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -33,20 +33,31 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
+INT32 = ir.IntType(32)
 INT = ir.IntType(64)  # addresses, counts and offsets in bytes
 ARGUMENTS = 7  # of every micro-kernel
 
 
 class Machine(NamedTuple):
-    """What the CPU can keep in registers. `bits` of a vector register; shapes of the tiles that fit without spilling."""
+    """Size and number of the vector registers, and the shape of the fma_tile that makes best use of them."""
 
     bits: int
+    registers: int
     tile_rows: int
     tile_vectors: int
-    dot_products: int
+
+    def dot_shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of the dot_tiles that fit: registers for all products, all rows, and one column."""
+        return [(rows, min(12, (self.registers - 1) // rows - 1)) for rows in range(1, 9) if self.registers > 2 * rows]
 
     def lanes(self, dtype: Any) -> int:
         return self.bits // 8 // np.dtype(dtype).itemsize
+
+
+AVX512 = Machine(bits=512, registers=32, tile_rows=8, tile_vectors=3)
+AVX2 = Machine(bits=256, registers=16, tile_rows=6, tile_vectors=2)
+SSE = Machine(bits=128, registers=15, tile_rows=4, tile_vectors=2)  # 16, but each product passes through one
+NEON = Machine(bits=128, registers=32, tile_rows=8, tile_vectors=3)
 
 
 # --- what the rest of the book asks for -------------------------------------------------------------------------------
@@ -61,41 +72,23 @@ def machine() -> Machine:
     builder = ir.IRBuilder(function.append_basic_block())
     builder.ret(builder.fadd(*function.args))
     assembly = _target_machine().emit_assembly(llvm.parse_assembly(str(module)))
-    if "zmm" in assembly:  # AVX-512: 32 registers
-        return Machine(bits=512, tile_rows=8, tile_vectors=3, dot_products=24)
-    if "ymm" in assembly:  # AVX, AVX2: 16 registers
-        return Machine(bits=256, tile_rows=6, tile_vectors=2, dot_products=12)
-    if "xmm" in assembly:  # SSE: 16 registers, and a product needs one to itself
-        return Machine(bits=128, tile_rows=4, tile_vectors=2, dot_products=8)
-    return Machine(bits=128, tile_rows=8, tile_vectors=3, dot_products=24)  # NEON: 32 registers
+    if "zmm" in assembly:
+        return AVX512
+    if "ymm" in assembly:
+        return AVX2
+    return SSE if "xmm" in assembly else NEON
 
 
 @functools.cache
-def fma_tiles(dtype: str, rows: int) -> np.ndarray:
-    """Addresses of the fma_tiles with `rows` rows and 1, 2, ... machine().tile_vectors vectors."""
-    emitters = {
-        f"fma_{rows}x{vectors}": functools.partial(fma_tile, rows=rows, vectors=vectors)
-        for vectors in range(1, machine().tile_vectors + 1)
-    }
-    return np.array(_compile(emitters, dtype), np.int64)
+def address(dtype: str, micro_kernel: Callable[..., None], **shape: int) -> int:
+    """Where the machine code of a micro-kernel is: address("float32", dot_tile, rows=4, columns=6)."""
+    engine = llvm.create_mcjit_compiler(_module(dtype, micro_kernel, shape), _target_machine())
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(micro_kernel.__name__)
 
 
-@functools.cache
-def dot_tile_address(dtype: str, rows: int, columns: int) -> int:
-    """Address of the dot_tile with rows × columns products."""
-    return _compile({f"dot_{rows}x{columns}": functools.partial(dot_tile, rows=rows, columns=columns)}, dtype)[0]
-
-
-@functools.cache
-def row_mover(dtype: str) -> int:
-    """Address of move_rows."""
-    return _compile({"move_rows": move_rows}, dtype)[0]
-
-
-@intrinsic
-def call_tile(typing: Any, address: Any, args: Any) -> Any:
-    """call_tile(address, (7 integers)), for use in compiled kernels."""
-
+def _call_tile(typing: Any, address: Any, args: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = builder.inttoptr(values[0], _signature().as_pointer())
         builder.call(pointer, [builder.extract_value(values[1], i) for i in range(ARGUMENTS)])
@@ -104,7 +97,10 @@ def call_tile(typing: Any, address: Any, args: Any) -> Any:
     return types.void(types.int64, types.UniTuple(types.int64, ARGUMENTS)), emit
 
 
-# --- the two micro-kernels --------------------------------------------------------------------------------------------
+call_tile: Any = intrinsic(_call_tile)  # call_tile(address, (7 integers)), for use in compiled kernels
+
+
+# --- the micro-kernels ------------------------------------------------------------------------------------------------
 
 
 def fma_tile(code: Code, rows: int, vectors: int, args: list[ir.Value]) -> None:
@@ -160,38 +156,42 @@ def dot_tile(code: Code, rows: int, columns: int, args: list[ir.Value]) -> None:
 def move_rows(code: Code, args: list[ir.Value]) -> None:
     """target[i, j] = source[i, j] + addend  for i < rows, j < width: short rows from anywhere to anywhere.
 
-    Rows are source_step and target_step bytes apart; addend is the address of one element. A row is moved by whole
-    vectors, the last of which overlaps the one before, so that nothing beyond `width` is touched; rows shorter than
-    a vector take the widest part of one that they fill.
+    Rows are source_step and target_step bytes apart; addend is the address of one element.
     """
     rows, source, source_step, target, target_step, width, addend = args
     value = code.load_one(addend)
-    while code.lanes:
-        fits, narrower = code.branch(">=", width, code.lanes)
-        code.builder.position_at_end(fits)
-        whole = code.builder.sdiv(code.plus(width, -1), INT(code.lanes))
-        last = code.times(code.plus(width, -code.lanes), code.size)
-        addends = code.splat(value)
 
-        def move_row(i: ir.Value, carried: list[ir.Value], whole=whole, last=last, addends=addends, code=code):
-            source, target = carried
+    def move(code: Code, row: list[ir.Value], j: ir.Value) -> None:
+        source, target = (code.plus(start, code.times(j, code.size)) for start in row)
+        code.store(code.builder.fadd(code.load(source), code.splat(value)), target)
 
-            def move(place: ir.Value) -> None:
-                moved = code.builder.fadd(code.load(code.plus(source, place)), addends)
-                code.store(moved, code.plus(target, place))
+    code.cover_rows(rows, width, [source, target], [source_step, target_step], move)
 
-            def step(j: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-                move(code.times(j, code.bytes))
-                return []
 
-            code.loop(whole, [], step)
-            move(last)
-            return [code.plus(source, source_step), code.plus(target, target_step)]
+def max_2x2(code: Code, args: list[ir.Value]) -> None:
+    """y[p, q] = the largest of x[2p : 2p+2, 2q : 2q+2], and indices[p, q] its place in x, for p < rows, q < cols.
 
-        code.loop(rows, [source, target], move_row)
-        code.builder.ret_void()
-        code.builder.position_at_end(narrower)
-        code = code.narrower()
+    The first of equals; NaN is larger than all. x has rows of `width` elements, y and indices (int32) of `cols`.
+    """
+    rows, cols, x, width, y, indices, _ = args
+    x_step, y_step = code.times(width, 2 * code.size), code.times(cols, code.size)
+
+    def pools(code: Code, row: list[ir.Value], q: ir.Value) -> None:
+        x, y, indices, place = row
+        below = code.splat(code.builder.trunc(width, INT32))
+        upper = code.plus(x, code.times(q, 2 * code.size))
+        best, value = code.load_pairs(upper)
+        step = code.splat(INT32(0))
+        best, step = code.larger(best, step, value, code.splat(INT32(1)))
+        for right, value in enumerate(code.load_pairs(code.plus(upper, code.times(width, code.size)))):
+            best, step = code.larger(best, step, value, code.plus(below, code.splat(INT32(right))))
+        code.store(best, code.plus(y, code.times(q, code.size)))
+        corner = code.splat(code.builder.trunc(code.plus(place, code.times(q, 2)), INT32))
+        lanes = ir.Constant(step.type, [2 * lane for lane in range(code.lanes)])
+        code.store(code.plus(code.plus(corner, lanes), step), code.plus(indices, code.times(q, 4)))
+
+    steps = [x_step, y_step, code.times(cols, 4), code.times(width, 2)]
+    code.cover_rows(rows, cols, [x, y, indices, INT(0)], steps, pools)
 
 
 # --- the vocabulary they are written in -------------------------------------------------------------------------------
@@ -238,17 +238,31 @@ class Code:
         return self._load(INT, address, 8)
 
     def store(self, value: ir.Value, address: ir.Value) -> None:
-        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=self.size)
+        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=4)
 
     def add_one(self, value: ir.Value, address: ir.Value) -> None:
         self.store(self.builder.fadd(self.load_one(address), value), address)
 
     def splat(self, value: ir.Value) -> ir.Value:
-        """One element in all lanes."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(nothing, value, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, nothing, zeros)
+        """One number in all lanes."""
+        nothing = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(nothing, value, INT32(0))
+        return self.builder.shuffle_vector(first, nothing, self._places([0] * self.lanes))
+
+    def load_pairs(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Of 2 · lanes elements: those at even places, and those at odd places."""
+        two = self.load(address), self.load(self.at(address, vector=1))
+        even, odd = (self._places(range(start, 2 * self.lanes, 2)) for start in (0, 1))
+        return self.builder.shuffle_vector(*two, even), self.builder.shuffle_vector(*two, odd)
+
+    def _places(self, lanes: Iterable[int]) -> ir.Constant:
+        return ir.Constant(ir.VectorType(INT32, self.lanes), list(lanes))
+
+    def larger(self, best: ir.Value, place: ir.Value, value: ir.Value, new: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """In each lane: value and its place where it is larger than best or the first NaN, else best and place."""
+        larger_or_nan = self.builder.fcmp_unordered(">", value, best)
+        take = self.builder.and_(larger_or_nan, self.builder.fcmp_ordered("ord", best, best))
+        return self.builder.select(take, value, best), self.builder.select(take, new, place)
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         return self._builtin("llvm.fmuladd", self.vector, [a, b, c])
@@ -298,6 +312,34 @@ class Code:
         self.builder.position_at_end(after)
         return [self._phi([(a, before), (b, end)]) for a, b in zip(initial, new, strict=True)]
 
+    def cover_rows(
+        self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
+        emit: Callable[[Code, list[ir.Value], ir.Value], None],
+    ) -> None:  # fmt: skip
+        """For each row: emit(code, row, j) for vectors that start at element j and together cover j < width, exactly.
+
+        `row` are numbers that begin as `start` and grow by `step` from row to row. The last vector of a row overlaps
+        the one before, so nothing beyond `width` is touched; rows shorter than a vector take the widest half,
+        quarter ... of one that they fill. Ends the micro-kernel.
+        """
+        code = self
+        while code.lanes:
+            fits, narrower = code.branch(">=", width, code.lanes)
+            code.builder.position_at_end(fits)
+            code.loop(rows, start, functools.partial(code._cover_row, width=width, step=step, emit=emit))
+            code.builder.ret_void()
+            code.builder.position_at_end(narrower)
+            code = code.narrower()
+
+    def _cover_row(self, i: Any, row: list[ir.Value], width: ir.Value, step: list[ir.Value], emit: Any) -> Any:
+        def cover(j: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            emit(self, row, self.times(j, self.lanes))
+            return nothing
+
+        self.loop(self.builder.sdiv(self.plus(width, -1), INT(self.lanes)), [], cover)
+        emit(self, row, self.plus(width, -self.lanes))
+        return [self.plus(a, b) for a, b in zip(row, step, strict=True)]
+
     def _phi(self, incoming: list[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
         phi = self.builder.phi(incoming[0][0].type)
         for value, block in incoming:
@@ -314,27 +356,23 @@ def _signature() -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [INT] * ARGUMENTS)
 
 
-def _compile(emitters: dict[str, Callable[..., None]], dtype: str) -> list[int]:
-    """Machine code of the micro-kernels: their addresses."""
+def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]) -> Any:
     module = ir.Module("minicnn")
-    for name, emit in emitters.items():
-        function = ir.Function(module, _signature(), name)
-        function.attributes.add("nounwind")
-        builder = ir.IRBuilder(function.append_basic_block())
-        emit(Code(builder, dtype), args=list(function.args))
-        builder.ret_void()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), _target_machine())
-    engine.finalize_object()
-    _engines.append(engine)
-    return [engine.get_function_address(name) for name in emitters]
+    function = ir.Function(module, _signature(), micro_kernel.__name__)
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block())
+    micro_kernel(Code(builder, dtype), args=list(function.args), **shape)
+    builder.ret_void()
+    return llvm.parse_assembly(str(module))
 
 
 def _target_machine() -> Any:
     """This CPU, or the one that NUMBA_CPU_NAME (and NUMBA_CPU_FEATURES) names, so that every path is testable here."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = config.CPU_FEATURES
+    numba_config: Any = config
+    cpu, features = numba_config.CPU_NAME, numba_config.CPU_FEATURES
     if features is None:
-        features = "" if config.CPU_NAME else llvm.get_host_cpu_features().flatten()
-    cpu = config.CPU_NAME or llvm.get_host_cpu_name()
+        features = "" if cpu else llvm.get_host_cpu_features().flatten()
+    cpu = cpu or llvm.get_host_cpu_name()
     return llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=2, jit=True)

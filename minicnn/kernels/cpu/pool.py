@@ -17,12 +17,17 @@ sums have a fixed order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ..window import Pair, Window
-from .compile import jit
+from .compile import inlined, jit
+from .microkernels import address, call_tile, max_2x2
 from .threads import get_num_threads, parallel_for
 
+index = np.uintp  # Numba lets a signed index count from the end, and that test keeps the compiler from making vectors
 SMALL = 1 << 17  # elements that one thread has dealt with before a second has woken up
 
 
@@ -40,7 +45,7 @@ def max_pool2d(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
         whole = size[0] >= 2 * size[2] and size[1] >= 2 * size[3]
         tiling = window.kernel == window.stride == (2, 2) and window.dilation == (1, 1)
         if tiling and window.pad == ((0, 0), (0, 0)) and whole:
-            _for_planes(x, _max_2x2, size, _flat(x), y.reshape(-1), indices.reshape(-1))
+            _for_planes(x, _max_2x2, size, address(x.dtype.name, max_2x2), _flat(x), y.reshape(-1), indices.reshape(-1))
         else:
             _for_planes(x, _max_taps, size, *_tap_ranges(window, size), _flat(x), y.reshape(-1), indices.reshape(-1))
     return y, indices
@@ -69,7 +74,7 @@ def avg_pool2d(x: np.ndarray, window: Window, count_include_pad: bool) -> np.nda
     y = _outputs(x, window)
     if y.size:
         size = np.array([*x.shape[2:], *y.shape[2:]])
-        counts = window.counts((x.shape[2], x.shape[3]), count_include_pad).astype(x.dtype).reshape(-1)
+        counts = _counts(window, (x.shape[2], x.shape[3]), count_include_pad, x.dtype)
         _for_planes(x, _average, size, *_tap_ranges(window, size), counts, _flat(x), y.reshape(-1))
     return y
 
@@ -79,8 +84,8 @@ def avg_pool2d_transpose(gy: np.ndarray, window: Window, count_include_pad: bool
     gx = np.empty((*gy.shape[:2], *size), gy.dtype)
     if gx.size:
         sizes = np.array([*size, *gy.shape[2:]])
-        counts = window.counts(size, count_include_pad).astype(gy.dtype).reshape(-1)
-        _for_planes(gx, _spread_out, sizes, *_tap_ranges(window, sizes), counts, _flat(gy), gx.reshape(-1))
+        counts = _counts(window, size, count_include_pad, gy.dtype)
+        _for_planes(gx, _average_transposed, sizes, *_tap_ranges(window, sizes), counts, _flat(gy), gx.reshape(-1))
     return gx
 
 
@@ -93,7 +98,12 @@ def _flat(x: np.ndarray) -> np.ndarray:
     return (x if x.flags.carray else x.copy(order="C")).reshape(-1)
 
 
-def _for_planes(larger: np.ndarray, body, *args) -> None:
+def _counts(window: Window, size: Pair, include_pad: bool, dtype: np.dtype) -> np.ndarray:
+    """What the sums are divided by; a window that sees nothing has sum 0, and 0 / 1 = 0."""
+    return np.maximum(window.counts(size, include_pad), 1).astype(dtype).reshape(-1)
+
+
+def _for_planes(larger: np.ndarray, body: Callable[..., None], *args: Any) -> None:
     threads = 1 if larger.size < SMALL else get_num_threads()
     parallel_for(larger.shape[0] * larger.shape[1], body, *args, threads=threads)
 
@@ -116,28 +126,22 @@ def _tap_ranges(window: Window, size: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 @jit
-def _max_2x2(share, first, last, size, x, y, indices):
+def _max_2x2(share, first, last, size, micro_kernel, x, y, indices):
     height, width, rows, cols = size
     for plane in range(first, last):
-        for p in range(rows):
-            to = (plane * rows + p) * cols
-            above = 2 * p * width  # in the plane
-            below = above + width
-            start = plane * height * width
-            for q in range(cols):
-                best, place = x[start + above + 2 * q], above + 2 * q
-                best, place = _larger(best, place, x[start + above + 2 * q + 1], above + 2 * q + 1)
-                best, place = _larger(best, place, x[start + below + 2 * q], below + 2 * q)
-                best, place = _larger(best, place, x[start + below + 2 * q + 1], below + 2 * q + 1)
-                y[to + q], indices[to + q] = best, place
-
-
-@jit
-def _larger(best, place, value, new_place):
-    """The larger of two values, and its place: the first on a tie; NaN is larger than all."""
-    if value > best or (value != value and best == best):
-        return value, new_place
-    return best, place
+        source, to = plane * height * width, plane * rows * cols
+        call_tile(
+            micro_kernel,
+            (
+                rows,
+                cols,
+                x.ctypes.data + source * x.itemsize,
+                width,
+                y.ctypes.data + to * y.itemsize,
+                indices.ctypes.data + to * 4,
+                0,
+            ),
+        )
 
 
 @jit
@@ -148,16 +152,29 @@ def _max_taps(share, first, last, size, stride, row_taps, col_taps, x, y, indice
             to = (plane * rows + p) * cols
             for q in range(to, to + cols):
                 y[q], indices[q] = -np.inf, -1
-            for row_shift, p0, p1 in row_taps:
-                if p0 <= p < p1:
-                    for col_shift, q0, q1 in col_taps:
-                        place = (p * stride[0] + row_shift) * width + col_shift
-                        start = plane * height * width
-                        for q in range(q0, q1):
-                            here = place + q * stride[1]
-                            value, best = x[start + here], y[to + q]
-                            if value > best or (value != value and best == best) or indices[to + q] < 0:
-                                y[to + q], indices[to + q] = value, here
+            for r in range(len(row_taps)):
+                if row_taps[r, 1] <= p < row_taps[r, 2]:
+                    for s in range(len(col_taps)):
+                        q0, count = col_taps[s, 1], col_taps[s, 2] - col_taps[s, 1]
+                        place = (p * stride[0] + row_taps[r, 0]) * width + q0 * stride[1] + col_taps[s, 0]
+                        plane_start = plane * height * width
+                        if stride[1] == 1:  # as a constant: only then does the compiler make vectors of the loop
+                            _max_row(x, plane_start, place, 1, y, indices, to + q0, count)
+                        elif stride[1] == 2:
+                            _max_row(x, plane_start, place, 2, y, indices, to + q0, count)
+                        else:
+                            _max_row(x, plane_start, place, stride[1], y, indices, to + q0, count)
+
+
+@inlined
+def _max_row(x, plane_start, place, stride, y, indices, to, count):
+    """One tap for a row of outputs."""
+    for q in range(count):
+        value = x[index(plane_start + place + q * stride)]
+        best, best_place = y[index(to + q)], indices[index(to + q)]
+        take = ((not (value <= best)) & (best == best)) | (best_place < 0)  # the first counts even if it is −∞
+        y[index(to + q)] = value if take else best
+        indices[index(to + q)] = np.int32(place + q * stride) if take else best_place
 
 
 @jit
@@ -188,27 +205,41 @@ def _average(share, first, last, size, stride, row_taps, col_taps, counts, x, y)
     for plane in range(first, last):
         for p in range(rows):
             to = (plane * rows + p) * cols
-            y[to : to + cols] = 0
-            for row_shift, p0, p1 in row_taps:
-                if p0 <= p < p1:
-                    for col_shift, q0, q1 in col_taps:
-                        start = (plane * height + p * stride[0] + row_shift) * width + col_shift
-                        for q in range(q0, q1):
-                            y[to + q] += x[start + q * stride[1]]
+            for q in range(to, to + cols):
+                y[q] = 0
+            for r in range(len(row_taps)):
+                if row_taps[r, 1] <= p < row_taps[r, 2]:
+                    for s in range(len(col_taps)):
+                        q0, count = col_taps[s, 1], col_taps[s, 2] - col_taps[s, 1]
+                        start = (plane * height + p * stride[0] + row_taps[r, 0]) * width + col_taps[s, 0]
+                        if stride[1] == 1:
+                            _add_row(x, start + q0, 1, y, to + q0, 1, count)
+                        elif stride[1] == 2:
+                            _add_row(x, start + 2 * q0, 2, y, to + q0, 1, count)
+                        else:
+                            _add_row(x, start + q0 * stride[1], stride[1], y, to + q0, 1, count)
             for q in range(cols):
-                if counts[p * cols + q] > 0:  # else it sees padding only, and is 0
-                    y[to + q] /= counts[p * cols + q]
+                y[index(to + q)] /= counts[index(p * cols + q)]
+
+
+@inlined
+def _add_row(source, start, stride, target, to, target_stride, count):
+    for q in range(count):
+        target[index(to + q * target_stride)] += source[index(start + q * stride)]
 
 
 @jit
-def _spread_out(share, first, last, size, stride, row_taps, col_taps, counts, gy, gx):
+def _average_transposed(share, first, last, size, stride, row_taps, col_taps, counts, gy, gx):
     height, width, rows, cols = size
+    shares = np.empty(cols, gy.dtype)
     for plane in range(first, last):
         gx[plane * height * width : (plane + 1) * height * width] = 0
         for p in range(rows):
-            for row_shift, p0, p1 in row_taps:
-                if p0 <= p < p1:
-                    for col_shift, q0, q1 in col_taps:
-                        start = (plane * height + p * stride[0] + row_shift) * width + col_shift
-                        for q in range(q0, q1):
-                            gx[start + q * stride[1]] += gy[(plane * rows + p) * cols + q] / counts[p * cols + q]
+            for q in range(cols):
+                shares[q] = gy[(plane * rows + p) * cols + q] / counts[p * cols + q]
+            for r in range(len(row_taps)):
+                if row_taps[r, 1] <= p < row_taps[r, 2]:
+                    for s in range(len(col_taps)):
+                        q0, count = col_taps[s, 1], col_taps[s, 2] - col_taps[s, 1]
+                        start = (plane * height + p * stride[0] + row_taps[r, 0]) * width + col_taps[s, 0]
+                        _add_row(shares, q0, 1, gx, start + q0 * stride[1], stride[1], count)

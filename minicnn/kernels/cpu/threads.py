@@ -16,7 +16,6 @@ parallel=True compiles several times longer.
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
+from .workers import Team
 
 _region = threading.Lock()  # the workers serve one loop at a time
-_workers: list[queue.SimpleQueue[Callable[[], None]]] = []
+_workers: Team | None = None
 _local = threading.local()
 _threads = 0  # 0: not chosen yet
 
@@ -80,51 +80,22 @@ def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int
             body(*part, *args)
         return
     try:
-        _run_together(parts, body, args)
+        _team().run(body, parts, args)
     finally:
         _region.release()
 
 
-def _run_together(parts: list[tuple[int, int, int]], body: Callable[..., None], args: tuple[Any, ...]) -> None:
-    while len(_workers) < len(parts) - 1:
-        _start_worker()
-    errors: list[BaseException] = []
-    done: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def run(part: tuple[int, int, int]) -> None:
-        try:
-            body(*part, *args)
-        except BaseException as error:  # also KeyboardInterrupt: the caller must not return while a worker still runs
-            errors.append(error)
-
-    def run_and_tell(part: tuple[int, int, int]) -> None:
-        run(part)
-        done.put(None)
-
-    for worker, part in zip(_workers, parts[1:], strict=False):
-        worker.put(lambda part=part: run_and_tell(part))  # type: ignore[misc]
-    run(parts[0])
-    for _ in parts[1:]:
-        done.get()
-    if errors:
-        raise errors[0]
-
-
-def _start_worker() -> None:
-    tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-
-    def serve() -> None:
-        while True:
-            tasks.get()()
-
-    threading.Thread(target=serve, name=f"minicnn-{len(_workers) + 1}", daemon=True).start()
-    _workers.append(tasks)
+def _team() -> Team:
+    global _workers
+    if _workers is None:
+        _workers = Team()
+    return _workers
 
 
 def _after_fork() -> None:
     """A forked child has only the thread that forked: forget the workers and a lock that may be held."""
-    global _region
-    _workers.clear()
+    global _region, _workers
+    _workers = None
     _region = threading.Lock()
 
 

@@ -1,0 +1,95 @@
+"""The command line: `minicnn COMMAND` or `python -m minicnn COMMAND`.
+
+    minicnn models                  all models, with parameters and multiply-adds
+    minicnn summary lenet5          the layers of one
+    minicnn devices                 what computes here, and what is missing
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from . import device as devices
+from .errors import ArgumentError, MinicnnError
+from .table import format_table
+
+
+def load_models() -> ModuleType:
+    """This project's `models`, also where the current folder, which comes first on sys.path, has a `models` of its own.
+
+    Installed (or in a checkout), it lies beside the package minicnn, so it is loaded from there by its place.
+    """
+    home = Path(__file__).resolve().parent.parent / "models" / "__init__.py"
+    present = sys.modules.get("models")
+    if present is not None and Path(getattr(present, "__file__", None) or "").resolve() == home:
+        return present
+    spec = importlib.util.spec_from_file_location("models", home, submodule_search_locations=[str(home.parent)])
+    if spec is None or spec.loader is None or not home.exists():
+        raise ArgumentError(f"the package `models` is missing from {home.parent}: install minicnn again")
+    for name in [name for name in sys.modules if name == "models" or name.startswith("models.")]:
+        del sys.modules[name]
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["models"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def show_models(args: argparse.Namespace) -> None:
+    """A row for each model."""
+    models = load_models()
+    rows = []
+    for name in models.list_models():
+        shape = models.input_shape(name)
+        summary = models.create_model(name).summary(shape)
+        rows.append([name, " × ".join(map(str, shape)), f"{summary.params:,}", f"{summary.macs:,}"])
+    print(format_table(["model", "input", "parameters", "multiply-adds"], rows, align="<<>>"))
+
+
+def show_summary(args: argparse.Namespace) -> None:
+    """The table of one model's layers."""
+    models = load_models()
+    model = models.create_model(args.name)
+    print(model.summary(tuple(args.input) if args.input else models.input_shape(args.name)))
+
+
+def show_devices(args: argparse.Namespace) -> None:
+    """What computes here, and what is missing for the rest."""
+    here = devices.current()
+    rows = [[row.name, "in use" if row.name == here else "ready", row.about] for row in devices.DEVICES.values()]
+    rows += [[name, "missing", f"{why}: not in this version"] for name, why in devices.NOT_YET.items()]
+    print(format_table(["device", "", ""], rows, align="<<<"))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console command."""
+    parser = argparse.ArgumentParser(prog="minicnn", description="A deep-learning engine from scratch.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("models", help="all models, with parameters and multiply-adds")
+    command.set_defaults(run=show_models)
+    command = commands.add_parser("summary", help="the layers of a model: shapes, parameters, work and memory")
+    command.add_argument("name", help="see `minicnn models`")
+    command.add_argument("--input", type=int, nargs="+", metavar="SIZE", help="shape of an input, such as 1 32 32")
+    command.set_defaults(run=show_summary)
+    command = commands.add_parser("devices", help="what computes here, and what is missing")
+    command.set_defaults(run=show_devices)
+    for command in commands.choices.values():
+        command.add_argument("--device", default=None, help="cpu or reference; default: MINICNN_DEVICE, else cpu")
+    args = parser.parse_args(argv)
+    try:
+        if args.device is not None:
+            devices.use(args.device)
+        args.run(args)
+        sys.stdout.flush()
+    except MinicnnError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What all tests share: on which devices they run, how many examples hypothesis tries, and what is left out.
+
+    pytest                                  device-dependent tests run on "reference" and on "cpu"
+    pytest --device cpu                     only the device-dependent tests, on one device
+    HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of everything
+    pytest -m torch                         comparisons with PyTorch
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from minicnn.device import DEVICES
+
+USUAL_DEVICES = ("reference", "cpu")
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # naive oracles are slow, and two cores may be busy
+
+settings.register_profile("dev", max_examples=8, deadline=None, print_blob=True, suppress_health_check=SLOW)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile("thorough", settings.get_profile("dev"), max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    devices = ", ".join(DEVICES)
+    parser.addoption("--device", metavar="NAME", help=f"run only device-dependent tests, on one device: {devices}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name = config.getoption("--device")
+    if name is not None and name not in DEVICES:
+        raise pytest.UsageError(f'--device "{name}" is not known: choose one of {", ".join(DEVICES)}')
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with an argument `device` runs once on each."""
+    if "device" in metafunc.fixturenames:
+        name = metafunc.config.getoption("--device")
+        metafunc.parametrize("device", [name] if name else USUAL_DEVICES)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted_device, wants_torch = config.getoption("--device"), "torch" in config.getoption("-m")
+
+    def wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("torch") and not wants_torch:
+            return False
+        return wanted_device is None or "device" in getattr(item, "fixturenames", ())
+
+    left_out = [item for item in items if not wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if wanted(item)]

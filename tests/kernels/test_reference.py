@@ -1,0 +1,64 @@
+"""Of the books what the op table does not reach: random bits against published answers, and names and parameters."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn import kernels, use
+from minicnn.device import DEVICES, book
+
+from ..oracles import philox
+
+# Salmon et al., Random123 distribution, kat_vectors: "philox4x32 10": counter, key, result
+KNOWN_ANSWERS = [
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+def words(text):
+    return [int(word, 16) for word in text.split()]
+
+
+@pytest.mark.parametrize("counter, key, result", KNOWN_ANSWERS)
+def test_the_oracle_gives_the_known_answers(counter, key, result):
+    assert philox.philox4x32(words(counter), words(key)) == words(result)
+
+
+def test_random_bits_give_the_known_answer_that_they_can_reach(device):
+    """Seed 0, call 0, block 0; the others have a block number that no array is long enough for."""
+    with use(device):
+        assert kernels.random_bits(0, 0, 4).tolist() == words(KNOWN_ANSWERS[0][2])
+
+
+@given(seed=st.integers(0, 2**64 - 1), call=st.integers(0, 2**64 - 1), n=st.integers(0, 70))
+def test_random_bits_are_philox(device, seed, call, n):
+    with use(device):
+        bits = kernels.random_bits(seed, call, n)
+    assert bits.dtype == np.uint32
+    assert bits.tolist() == philox.words(seed, call, n)
+
+
+def test_random_bits_of_a_long_call_do_not_depend_on_its_length(device):
+    """Word i is word i, however many are drawn and however the work is divided."""
+    with use(device):
+        many = kernels.random_bits(7, 3, 100_003)
+        assert np.array_equal(many[:1001], kernels.random_bits(7, 3, 1001))
+    block = 99_996 // 4
+    assert many[99_996:100_000].tolist() == philox.philox4x32([block, 0, 3, 0], [7, 0])
+
+
+@pytest.mark.parametrize("name", kernels.CONTENTS)
+@pytest.mark.parametrize("of", DEVICES)
+def test_every_book_has_every_entry_with_its_parameters(of, name):
+    with use(of):
+        implementation = getattr(book(), name)
+    assert callable(implementation)
+    numpys_own = isinstance(implementation, np.ufunc) or implementation is np.where
+    if not numpys_own:
+        entry = inspect.signature(kernels.CONTENTS[name])
+        assert list(inspect.signature(implementation).parameters) == list(entry.parameters)
