@@ -102,26 +102,28 @@ def shape_hint(message: str) -> str:
 
 
 def zero(e: Evidence) -> str:
-    if not e.analytic.any():
-        return "a gradient that is all zero, or never computed, where the function does change"
-    if not _close(e.numeric, 0, e.analytic):
-        return ""
-    return "a gradient of something that the function does not depend on: numerically it is zero"
+    return "" if e.analytic.any() else "a gradient that is all zero, or never computed, where the function does change"
 
 
 def factor(e: Evidence) -> str:
     """One number times the right gradient: a forgotten derivative of a square, a mean taken for a sum."""
     where = np.abs(e.numeric).argmax()
-    ratio = float(e.analytic.flat[where] / e.numeric.flat[where])
-    if not _close(e.analytic, ratio * e.numeric):
+    ratio = float(e.analytic.flat[where] / (e.numeric.flat[where] or np.inf))
+    if not _close(e.analytic, ratio * e.numeric) or not ratio:
         return ""
     if abs(ratio + 1) < CLOSE:
         return "a flipped sign: analytic = −numeric"
-    if abs(ratio) < 0.5 and abs(1 / ratio - round(1 / ratio)) < 1e-4:
+    if abs(ratio) < 0.75 and abs(1 / ratio - round(1 / ratio)) < 1e-4:
         named = f"1/{round(1 / ratio)}"
     else:
         named = f"{ratio:.6g}"
     return f"a constant factor {named}: analytic = {named} × numeric"
+
+
+def unfounded(e: Evidence) -> str:
+    if not _close(e.numeric, 0, e.analytic):
+        return ""
+    return "the gradient of something that the function does not depend on: by differences it is zero"
 
 
 def transposed(e: Evidence) -> str:
@@ -212,14 +214,19 @@ def output_missing(e: Evidence) -> str:
 
 
 def wrongly_summed(e: Evidence) -> str:
-    """Summed, averaged, or put in one place along an axis that x does have."""
+    """Summed or averaged along an axis that x does have, and broadcast back."""
     for axes in subsets(e.x.ndim):
-        total = e.numeric.sum(axes, keepdims=True)
-        mean = e.numeric.mean(axes, keepdims=True)
-        for reduced, name in ((total, "summed"), (mean, "averaged")):
-            if _close(e.analytic, np.broadcast_to(reduced, e.x.shape)):
+        for reduce, name in ((np.sum, "summed"), (np.mean, "averaged")):
+            if _close(e.analytic, np.broadcast_to(reduce(e.numeric, axes, keepdims=True), e.x.shape)):
                 return f"a gradient {name} along {_axes(axes)} and broadcast back, where each element has its own"
-        if np.abs(total).max() > 1e-3 * _largest(e.numeric) and _close(e.analytic.sum(axes, keepdims=True), total):
+    return ""
+
+
+def misplaced(e: Evidence) -> str:
+    """The sums are right, what each element gets is not: a gradient put all in one place, say."""
+    for axes in reversed(list(subsets(e.x.ndim))):
+        total = e.numeric.sum(axes, keepdims=True)
+        if _close(e.analytic.sum(axes, keepdims=True), total) and np.abs(total).max() > 1e-3 * _largest(e.numeric):
             return f"a gradient with the right sum along {_axes(axes)}, but wrongly distributed over it"
     return ""
 
@@ -232,8 +239,8 @@ def permuted(e: Evidence) -> str:
 
 
 RULES = (
-    zero, factor, transposed, flipped, shifted, overwritten, counted, constant_missing, linear_missing, output_missing,
-    wrongly_summed, permuted,
+    zero, factor, unfounded, transposed, flipped, shifted, overwritten, counted, constant_missing, linear_missing,
+    output_missing, wrongly_summed, permuted, misplaced,
 )  # fmt: skip
 
 

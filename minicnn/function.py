@@ -196,20 +196,20 @@ class Function:
                 dtype = array.dtype
             if tensor.device != device:
                 device = tensor.device if device is None else devices.resolve((device, tensor.device))
-        node.device = device = devices.resolve_one(device)
+        node.device = devices.resolve_one(device)
         recording = _mode.recording and True in requires_grad
         node.active = requires_grad if recording else _NONE_NEEDED
         node._saving = node._saved = ()
 
         for hook in _mode.op_hooks:
             hook.before(node, inputs)
-        outer = devices.begin(device)
+        outer = devices.begin(node.device)
         try:
             result = node.forward(*arrays, **attributes)
         finally:
             devices.end(outer)
         single = not isinstance(result, tuple)
-        outputs = [Tensor._made(array, device) for array in ((result,) if single else result)]
+        outputs = [Tensor._made(array, node.device) for array in ((result,) if single else result)]
         if recording:
             node._record(inputs, outputs)
         if _mode.anomaly:

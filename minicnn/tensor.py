@@ -150,7 +150,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.data.size != 1:
             raise ShapeError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all() of .numpy()"
+                f"a tensor of shape {self.shape} is neither true nor false: use .numpy().any() or .all()"
             )
         return bool(self.data)
 

@@ -161,16 +161,22 @@ def kept_columns(right):
     return forward
 
 
-def same_on_top(size, kernel, stride, dilation):
-    return tuple((after, before) for before, after in SAME_PADDING(size, kernel, stride, dilation))
-
-
-SAME_PADDING = window.same_padding
+def same_on_top(right):
+    return lambda *arguments: tuple((after, before) for before, after in right(*arguments))
 
 
 def symmetric_padding(size, kernel, stride, dilation):
     """What PyTorch users write for "same": half of the kernel on each side, whatever the stride."""
     return tuple(((d * (k - 1)) // 2,) * 2 for k, d in zip(kernel, dilation, strict=True))
+
+
+def last_rows_zero(right):
+    def conv_transpose2d(gy, w, b, window, groups, output_size):
+        smallest = window.transposed_size(gy.shape[2:])
+        missing = [(0, m - n) for m, n in zip(output_size, smallest, strict=True)]
+        return np.pad(right(gy, w, b, window, groups, smallest), [(0, 0), (0, 0), *missing])
+
+    return conv_transpose2d
 
 
 def half_precision(right):
@@ -213,7 +219,7 @@ CONVOLUTION = (
           after_backward(Conv2d, lambda self, gy, gx, gw, gb: (gx, gw, gb if gb is None else gb * (1 / len(gy)))),
           "gradient_is_the_adjoint"),
     Fault("SAME with the odd row on top", "conv2d", "ports from TensorFlow",
-          attribute(window, "same_padding", same_on_top), "forward_is_the_oracle"),
+          kernel("same_padding", same_on_top, window), "forward_is_the_oracle"),
     Fault("SAME as half the kernel on each side", "conv2d", "EfficientNet ports to PyTorch",
           attribute(window, "same_padding", symmetric_padding), "forward_is_the_oracle"),
     Fault("the im2col columns are kept", "conv2d", "most NumPy engines: VGG runs out of memory",
@@ -223,15 +229,11 @@ CONVOLUTION = (
     Fault("second derivative in the weight missing", "conv2d", "double backward written by hand",
           after_backward(ConvTranspose2d, lambda self, gy, g, gw, gb: (g, gw * 0.0 if gw is not None else gw, gb)),
           "second_derivative"),
-    Fault("gradient in gy from the wrong window", "conv2d_weight", "the third face is rarely tested",
+    Fault("sign of the gradient in gy", "conv2d_weight", "the third face is rarely tested",
           after_backward(Conv2dWeight, lambda self, gy, gx, g: (gx, -g if g is not None else g)),
           "gradient_is_the_derivative"),
     Fault("output_padding cut off: the last rows stay 0", "conv_transpose2d", "deconvolution layers",
-          kernel("conv_transpose2d", lambda right: lambda gy, w, b, win, groups, size:
-                 np.pad(right(gy, w, b, win, groups, win.transposed_size(gy.shape[2:])),
-                        [(0, 0), (0, 0), *((0, m - n) for m, n in
-                                           zip(size, win.transposed_size(gy.shape[2:]), strict=True))])),
-          "forward_is_the_oracle"),
+          kernel("conv_transpose2d", last_rows_zero), "forward_is_the_oracle"),
 )  # fmt: skip
 
 
@@ -241,9 +243,8 @@ CONVOLUTION = (
 def zero_padded_max(right):
     def max_pool2d(x, window):
         y, indices = right(x, window)
-        inside = window._replace(pad=((0, 0), (0, 0)))
-        whole = reference.avg_pool2d(np.ones_like(x), window._replace(dilation=(1, 1)), True) if inside != window else 1
-        return np.where(whole < 1, np.maximum(y, 0), y), indices
+        whole = window.counts(x.shape[2:], include_pad=False) == window.kernel[0] * window.kernel[1]
+        return np.where(whole, y, np.maximum(y, 0)), indices
 
     return max_pool2d
 
@@ -473,6 +474,15 @@ def refuse_empty(right):
     return softmax
 
 
+def open_at_zero(right):
+    def forward(self, x):
+        y = right(self, x)
+        self.save(np.where(x >= 0, 1, -1).astype(x.dtype))  # what backward compares with 0
+        return y
+
+    return forward
+
+
 def mask_redrawn(self, gy):
     seed, call = generator.next_call()
     return Dropout.apply(gy, p=0.5, seed=seed, call=call)
@@ -481,9 +491,7 @@ def mask_redrawn(self, gy):
 ACTIVATIONS = (
     Fault("backward lets everything through", "relu", "the mask forgotten", backward(ReLU, lambda self, gy: gy * 1.0),
           "gradient_is_the_derivative"),
-    Fault("gradient 1 at 0", "relu", "x >= 0 as the mask",
-          kernel("relu_mask", lambda right: lambda g, y: np.where(y >= 0, g, 0) if (y > 0).all() else
-                 np.where(y >= 0, g, 0) * (y >= 0)), "gradient_at_kinks"),
+    Fault("gradient 1 at 0", "relu", "x >= 0 as the mask", forward(ReLU, open_at_zero), "gradient_at_kinks"),
     Fault("1 − y for 1 − y²", "tanh", "coursework", backward(Tanh, lambda self, gy: gy * (1.0 - self.saved[0])),
           "gradient_is_the_derivative"),
     Fault("factor 1 − y forgotten", "sigmoid", "coursework", backward(Sigmoid, lambda self, gy: gy * self.saved[0]),

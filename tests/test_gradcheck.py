@@ -15,17 +15,19 @@ from minicnn.function import Function, is_grad_enabled
 from minicnn.gradcheck import away_from_zero, gradcheck
 from minicnn.tensor import Tensor
 
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
+RANDOM = np.random.default_rng(0)  # no two arrays are equal: a gradient for the wrong input would pass
 
 
-def positive(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).random(shape) + 0.3
+def normal(*shape: int) -> np.ndarray:
+    return np.asarray(RANDOM.standard_normal(shape))
+
+
+def positive(*shape: int) -> np.ndarray:
+    return RANDOM.random(shape) + 0.3
 
 
 def op(forward: Callable, backward: Callable) -> Callable[..., Any]:
-    """An op from two lines: forward(*arrays), and backward(gy, *inputs), in which the inputs are Tensors in the graph."""
+    """An op from two lines: forward(*arrays), and backward(gy, *inputs), the inputs being Tensors."""
 
     class Wrong(Function):
         def forward(self, *arrays):
@@ -264,6 +266,7 @@ WRONG = {
     "one part in ten thousand": (square(lambda gy, x: gy * x * 2.0002), [normal(3, 4)], "constant factor 1.0001"),
     "huge": (square(lambda gy, x: gy * x * 2e30), [normal(3, 4)], "constant factor 1e+30"),
     "sign": (square(lambda gy, x: gy * x * -2.0), [normal(3, 4)], "flipped sign"),
+    "of another input": (op(lambda a, b: a * 2, lambda gy, a, b: (gy * 2, gy)), [normal(5), normal(5)], "not depend"),
     "nan": (square(lambda gy, x: gy * x * np.nan), [normal(3, 4)], "NaN"),
     "mean for sum": (op(lambda x: x.sum(0), lambda gy, x: gy.broadcast_to(x.shape) / 4.0), [normal(4, 3)], "1/4"),
     "transposed": (square(lambda gy, x: (gy * x * 2.0).T), [normal(4, 4)], "transposed"),
@@ -287,7 +290,7 @@ WRONG = {
     ),
     "mean term": (op(centred, lambda gy, x: gy), [normal(5, 4)], "missing mean term: analytic − numeric is constant"),
     "mean and variance terms": (
-        op(normalised, lambda gy, x: gy / Tensor(x.data.std(0))), [normal(6, 4)], "missing terms of a mean and a variance",
+        op(normalised, lambda gy, x: gy / Tensor(x.data.std(0))), [normal(6, 4)], "terms of a mean and a variance",
     ),
     "softmax without the sum": (op(softmax, lambda gy, x: x.softmax(1) * gy), [normal(3, 5)], "as softmax has one"),
     "col2im assigns": (op(pairs, pairs_assigned), [normal(6)], "overwriting"),
@@ -307,10 +310,11 @@ WRONG = {
         square(lambda gy, x: gy * x * Tensor(np.array([2.0, 4.0, 2.0, 4.0]))), [normal(3, 4)], "counted several times",
     ),
     "shifted": (
-        square(lambda gy, x: ops.pad((gy * x * 2.0)[:, :-1], [(0, 0), (1, 0)])), [normal(3, 4)], "shifted by one along axis 1",
+        square(lambda gy, x: ops.pad((gy * x * 2.0)[:, :-1], [(0, 0), (1, 0)])), [normal(3, 4)],
+        "shifted by one along axis 1",
     ),
     "flipped": (square(lambda gy, x: (gy * x * 2.0)[::-1]), [normal(4, 3)], "flipped along axis 0"),
-    "permuted": (square(lambda gy, x: (gy * x * 2.0)[np.array([1, 2, 0])]), [normal(3, 2)], "wrong places"),
+    "permuted": (square(lambda gy, x: (gy * x * 2.0)[np.array([2, 0, 3, 1])]), [normal(4, 3)], "wrong places"),
     "one element": (
         square(lambda gy, x: spoilt(gy * x * 2.0, WHERE, 0.01 * gy.data[WHERE])), [normal(40, 50)],
         "wrong at 1 of 2000 elements, worst at index (3, 5)",
@@ -335,9 +339,9 @@ WRONG = {
     "changes what it saved": (ChangesSaved.apply, [normal(5)], "changes an input in place"),
     "changes the cotangent": (ChangesCotangent.apply, [normal(5)], "changes its cotangent in place"),
     "changes labels": (
-        lambda x, labels: LabelsChanged.apply(x, labels=labels), [normal(5), np.arange(3)], "changes input 1, shape (3,)",
+        lambda x, labels: LabelsChanged.apply(x, labels=labels), [normal(5), np.arange(3)], "changes input 1",
     ),
-    "loses precision": (lambda x: x.to("float32").to("float64") * 2, [normal(5)], "to the left"),
+    "loses precision": (lambda x: x.to("float32").to("float64") * 2, [normal(5)], "rough everywhere"),
     "another dtype": (lambda x: x.to("float32"), [normal(5)], "output 0 is float32"),
     "nothing to differentiate": (lambda x: x > 0, [normal(5)], "no output is floating-point"),
     "infinite": (ops.log, [np.zeros(3)], "NaN or inf here"),
@@ -358,7 +362,7 @@ def test_wrong_gradients_are_rejected_and_named(name):
 
 
 @pytest.mark.parametrize("seed", range(1, 25))
-@pytest.mark.parametrize("name", ("zero", "37 times", "a little", "mean and variance terms", "right for ones only"))
+@pytest.mark.parametrize("name", ("zero", "37 times", "mean and variance terms", "right for ones only", "one element"))
 def test_no_seed_lets_a_wrong_gradient_pass(name, seed):
     function, inputs, _ = WRONG[name]
     with pytest.raises(GradcheckError):
@@ -440,7 +444,6 @@ def test_order_three_finds_what_order_two_cannot():
     [
         (ops.relu, np.zeros((3, 4))),
         (ops.abs, np.array([0.0, 1e-9, -3.0, 0.0])),
-        (ops.relu, 1e-5 * normal(500)),
         (partial(ops.max, axis=1), np.ones((3, 4))),
         (partial(ops.max_pool2d, kernel_size=2), np.zeros((1, 2, 4, 4))),
         (lambda x: ops.maximum(x, 2.0 * x), np.zeros(4)),
@@ -459,7 +462,7 @@ def test_a_kink_excuses_no_wrong_gradient():
 
 
 def test_small_kinks_count_too():
-    """A kink of a thousandth of the slope, off the middle: the two-sided differences alone would take it for a slope."""
+    """A kink of a thousandth of the slope, in the middle, where two-sided differences agree at every step."""
     bent = op(lambda x: x + 1e-3 * np.abs(x), lambda gy, x: gy * (1 + 1e-3 * Tensor(np.sign(x.data))))
     with pytest.raises(GradcheckError, match="kink"):
         gradcheck(bent, [np.zeros(4)], attempts=1)
@@ -473,11 +476,12 @@ def test_a_function_that_is_smooth_nowhere_is_reported():
 
 
 def test_a_slope_that_rounding_hides_is_reported():
-    with pytest.raises(GradcheckError, match="rounding|rough"):
+    with pytest.raises(GradcheckError, match="rounding hides"):
         gradcheck(op(lambda x: x + 1e12, lambda gy, x: gy * 0.0), [normal(4)])
 
 
 def test_steep_functions_get_smaller_steps():
+    gradcheck(ops.relu, [1e-3 * normal(500)], attempts=1)
     gradcheck(lambda x: (x * 3e4).tanh(), [1e-5 * normal(6)], order=2)
     gradcheck(ops.log, [np.array([1e-5, 1.0])])
 
@@ -523,27 +527,29 @@ def test_options_that_make_no_sense():
 
 
 def test_complex_steps_judge_and_refuse():
-    with pytest.raises(GradcheckError, match="constant factor 1.0001"):
-        gradcheck(square(lambda gy, x: gy * x * 2.0002), [normal(5)], complex_step=True)
+    with pytest.raises(GradcheckError, match="constant factor 3"):
+        gradcheck(square(lambda gy, x: gy * x * 6.0), [normal(5)], complex_step=True)
     with pytest.raises(GradcheckError, match="analytic"):
-        gradcheck(op(lambda x: np.abs(x), lambda gy, x: gy * Tensor(np.sign(x.data))), [normal(5)], complex_step=True)
+        gradcheck(op(np.abs, lambda gy, x: gy * Tensor(np.sign(x.data))), [normal(5)], complex_step=True)
     gradcheck(ops.tanh, [normal(5)], complex_step=True)
 
 
 # --- the message, and chance ------------------------------------------------------------------------------------------
 
 
+FACTORS = [normal(3, 2), normal(3, 2)]
+
+
 def message(**options: Any) -> str:
     with pytest.raises(GradcheckError) as caught:
-        gradcheck(lambda y, x: op(np.multiply, lambda gy, a, b: (gy * b, gy * a * 5.0))(y, x), [normal(3, 2), normal(3, 2)],
-                  **options)  # fmt: skip
+        gradcheck(op(np.multiply, lambda gy, a, b: (gy * b, gy * a * 5.0)), FACTORS, **options)
     return str(caught.value)
 
 
 def test_the_message_tells_what_where_and_how_to_see_it_again():
     lines = message(seed=7).splitlines()
     assert lines[0].startswith("wrong: wrong gradient in input 1, shape (3, 2), order 1, seed 7: looks like a constant")
-    assert all(words in lines[1] for words in ("by backward", "by differences", "relative error 8.0e-01", "tolerance"))
+    assert all(words in lines[1] for words in ("by backward", "by differences", "relative error 8.0e-01", "rtol 1e-06"))
     assert lines[2].split() == ["index", "analytic", "numeric"]
     assert len(lines) == 3 + 5  # the five worst of six elements
     *_, analytic, numeric = lines[3].split()
@@ -567,7 +573,7 @@ def test_samples_draw_anew():
         gradcheck(op(lambda x: x * 2, backward), [normal(3)], samples=samples)
         return len(cotangents)
 
-    assert count(3) == 3 * count(1) - 2  # the cotangent of zeros is the same each time
+    assert count(3) == 3 * count(1)
 
 
 def test_random_vectors_are_never_near_zero_nor_ones():
@@ -586,7 +592,8 @@ def test_every_rule_of_the_diagnosis_is_met_above():
         texts.append(str(caught.value))
     signs = {
         "zero": "all zero", "factor": "constant factor", "transposed": "a transposed", "flipped": "a gradient flipped",
-        "shifted": "shifted", "overwritten": "overwriting", "counted": "ratios are whole", "constant_missing": "missing mean",
+        "shifted": "shifted", "overwritten": "overwriting", "counted": "ratios are whole",
+        "constant_missing": "missing mean", "unfounded": "does not depend on", "misplaced": "right sum",
         "linear_missing": "α + β·x", "output_missing": "missing sum", "wrongly_summed": "broadcast back, where",
         "permuted": "wrong places",
     }  # fmt: skip

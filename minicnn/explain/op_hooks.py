@@ -218,9 +218,7 @@ class MemoryHook(_Hook):
         return nbytes
 
     def __str__(self) -> str:
-        body = [
-            [row.name, f"{row.calls:,}", _nonzero(row.result_bytes), _nonzero(row.kept_bytes)] for row in self.rows
-        ]
+        body = [[row.name, f"{row.calls:,}", _nonzero(row.result_bytes), _nonzero(row.kept_bytes)] for row in self.rows]
         calls = sum(row.calls for row in self.rows)
         total = ["total", f"{calls:,}", format_bytes(self.result_bytes), format_bytes(self.kept_bytes)]
         foot = f"kept at once: {format_bytes(self.peak_bytes)} at most, {format_bytes(self.live_bytes)} now"

@@ -1,5 +1,6 @@
 """Op hooks: what they count is what ran, and they leave no trace: none installed, no tensor kept alive."""
 
+import contextlib
 import gc
 import io
 import re
@@ -123,9 +124,10 @@ def test_a_timer_goes_on_counting_when_entered_again():
     timer = TimerHook()
     for _ in range(3):
         with timer:
-            ops.relu(Tensor([1.0]))
-        ops.relu(Tensor([1.0]))  # not watched
-    assert by_name(timer)["relu"].calls == 3
+            Nap.apply(Tensor([1.0]), seconds=0.01)
+        Nap.apply(Tensor([1.0]), seconds=0.01)  # not watched
+    assert by_name(timer)["nap"].calls == 3
+    assert timer.wall_seconds >= timer.seconds >= 0.03
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -200,6 +202,15 @@ def test_live_memory_falls_as_the_graph_dies_and_the_peak_stays(no_gc):
     assert memory.live_bytes == 0 and memory._known == {}
 
 
+def test_the_peak_is_not_the_last():
+    model = network()
+    with MemoryHook() as memory:
+        model(images(8)).sum().backward()
+        peak = memory.peak_bytes
+        model(images(1)).sum().backward()
+    assert memory.peak_bytes == peak > memory.kept_bytes - peak > 0
+
+
 def test_live_memory_shows_a_graph_that_is_held():
     model, losses = network(), []
     with MemoryHook() as memory:
@@ -267,12 +278,12 @@ def test_an_error_takes_the_hook_away(hook):
 
 def test_nested_hooks_each_see_every_op_once():
     stream = io.StringIO()
-    with TimerHook() as outer:
+    with TimerHook() as outer, MemoryHook() as memory:
         ops.relu(Tensor([1.0]))
-        with MemoryHook() as memory, PrintHook(stream), TimerHook() as inner, outer:
+        with PrintHook(stream), TimerHook() as inner, outer, memory:
             ops.relu(Tensor([1.0]))
-        ops.relu(Tensor([1.0]))  # outer was entered twice, and left once
-    assert [by_name(hook)["relu"].calls for hook in (outer, inner, memory)] == [3, 1, 1]
+        ops.relu(Tensor([1.0]))  # outer and memory were entered twice, and left once
+    assert [by_name(hook)["relu"].calls for hook in (outer, memory, inner)] == [3, 3, 1]
     assert stream.getvalue().count("\n") == 1
 
 
@@ -287,7 +298,29 @@ def test_hooks_keep_no_tensor_alive(hook, no_gc):
         dying = [weakref.ref(thing) for thing in (x, x.data, hidden, hidden.data, hidden.grad_fn, loss)]
         del x, hidden, loss
         assert [ref() is None for ref in dying] == [True] * 6
+        x = Tensor(np.ones(3, np.float32), requires_grad=True)
+        y = ops.relu(x)
+        dying = [weakref.ref(thing) for thing in (x, x.data, y, y.data)]
+        del x, y
+        assert [ref() is None for ref in dying] == [True] * 4  # nor the tensors of the last op
     assert watching is not None
+
+
+@pytest.mark.parametrize("hook", [TimerHook, MemoryHook])
+def test_hooks_keep_no_op_that_failed_alive(hook, no_gc):
+    class Broken(Function):
+        def forward(self, x):
+            self.save(x)
+            failed.append(weakref.ref(self))
+            raise ValueError("broken")
+
+    failed = []
+    with hook() as watching:
+        with contextlib.suppress(ValueError):
+            Broken.apply(Tensor([1.0]))
+        assert failed[0]() is None
+        ops.relu(Tensor([1.0]))
+    assert [row.name for row in watching.rows] == ["relu"]
 
 
 @pytest.mark.parametrize("hook", [TimerHook, MemoryHook, quiet_printer])
@@ -336,5 +369,6 @@ def test_format_table():
         "sum       7",
     ]
     assert format_table(["op", "n"], [], "<>") == "op  n\n─────"
-    with pytest.raises(ValueError):
-        format_table(["op", "n"], [["a"]], "<>")
+    for rows, align in (([["a"]], "<>"), ([["a", "1"]], "<")):
+        with pytest.raises(ValueError):
+            format_table(["op", "n"], rows, align)

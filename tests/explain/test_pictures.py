@@ -1,6 +1,7 @@
 """Pictures: the right content at its place, nothing cut off, the same bytes twice, a file only when it is whole."""
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -83,7 +84,7 @@ EXAMPLES = {
     "names": lambda: pictures._confusion_matrix_figure(counts(10), TEN),
     "25 long names": lambda: pictures._confusion_matrix_figure(9999 * counts(25), ["a very long name of a class"] * 25),
     "100 classes": lambda: pictures._confusion_matrix_figure(counts(100), ["a very long name of a class"] * 100),
-    "701 classes": lambda: pictures._confusion_matrix_figure(counts(701), ["a very long name of a class"] * 701),
+    "1001 classes": lambda: pictures._confusion_matrix_figure(counts(1001), ["a very long name of a class"] * 1001),
     "worst": lambda: pictures._worst_mistakes_figure(*mistakes(), DIGITS, 32),
     "worst of one": lambda: pictures._worst_mistakes_figure(*mistakes(1), ["a very long name of a class"] * 10, 32),
     "worst photographs": lambda: pictures._worst_mistakes_figure(*mistakes(9, (3, 200, 160)), TEN, 32),
@@ -161,6 +162,17 @@ def test_the_old_picture_stays_if_the_new_one_fails(tmp_path, monkeypatch):
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
 
+def test_writers_of_one_path_do_not_meet(tmp_path, monkeypatch):
+    parts, replace = [], os.replace
+    monkeypatch.setattr("os.replace", lambda part, path: (parts.append(part), replace(part, path)))
+    learning_curves(history(1), tmp_path / "curves.png")
+    thread = threading.Thread(target=learning_curves, args=(history(1), tmp_path / "curves.png"))
+    thread.start()
+    thread.join()
+    assert len({str(part) for part in parts}) == 2 and all(part.parent == tmp_path for part in parts)
+    assert all(part.name.startswith(".") for part in parts)  # hidden, should a crash leave one behind
+
+
 def test_a_missing_matplotlib_is_explained(tmp_path, monkeypatch):
     for name in list(sys.modules):
         if name.startswith("matplotlib"):
@@ -201,7 +213,7 @@ def test_the_best_test_value_is_named_with_its_epoch():
     loss, error = pictures._learning_curves_figure(history()).axes
     assert [text.get_text() for text in loss.texts] == ["best test\n0.500\nepoch 3"]
     assert [text.get_text() for text in error.texts] == ["best test\n10.00 %\nepoch 4"]
-    assert loss.texts[0].xy[1] == 0.5
+    assert loss.texts[0].xy == (1, 0.5)  # in the margin, at its height
 
 
 def test_of_equal_values_the_first_is_best():
@@ -428,6 +440,13 @@ def test_the_most_confident_mistakes_come_first():
     ]  # fmt: skip
 
 
+def test_equal_confidences_keep_the_order_of_the_images():
+    images, labels, predictions = np.zeros((100, 4, 4), np.uint8), np.arange(100) % 10, np.arange(100) // 10
+    figure = pictures._worst_mistakes_figure(images, labels, predictions, np.ones(100), DIGITS, 90)
+    pairs = [f"{i % 10} → {i // 10}" for i in range(100) if i % 10 != i // 10]
+    assert [text for text in texts(figure)[2:] if "→" in text] == pairs
+
+
 def shown(figure, image, index, box=128):
     """What is drawn at a place, (H, W, 3)."""
     left, top = pictures.LEFT + index * (box + 12), pictures.TOP
@@ -459,9 +478,12 @@ def test_channels_come_first_and_are_red_green_blue():
 
 
 def test_a_constant_image_and_one_with_nan():
-    for images in (np.full((1, 2, 2), 7.0), np.array([[[np.nan, 1.0], [2.0, np.inf]]])):
-        figure = pictures._worst_mistakes_figure(images, [1], [2], [float("nan")], DIGITS, 9)
-        pixels(figure)
+    for image, expected in (
+        ([[7.0, 7.0], [7.0, 7.0]], [0, 0, 0, 0]),
+        ([[np.nan, 1.0], [2.0, np.inf]], [0, 0, 255, 255]),
+    ):
+        figure = pictures._worst_mistakes_figure([image], [1], [2], [float("nan")], DIGITS, 9)
+        assert shown(figure, pixels(figure), 0)[::64, ::64, 0].ravel().tolist() == expected
         assert texts(figure)[-1] == "no data"
 
 

@@ -16,6 +16,7 @@ CASES = {
     "2x2, left-over row": (2, 3, (9, 7), Window((2, 2), (2, 2))),
     "2x2, ceil": (2, 3, (9, 7), Window((2, 2), (2, 2), ceil_mode=True)),
     "2x2, padded": (1, 2, (6, 6), Window((2, 2), (2, 2), ((1, 1), (1, 1)))),
+    "2x2, shifted by padding": (1, 2, (6, 4), Window((2, 2), (2, 2), ((1, 0), (1, 0)))),
     "2x2, stride 1": (1, 2, (6, 5), Window((2, 2), (1, 1))),
     "2x2, dilated": (1, 2, (6, 7), Window((2, 2), (2, 2), dilation=(2, 3))),
     "2x2, wide": (1, 1, (4, 70), Window((2, 2), (2, 2))),
