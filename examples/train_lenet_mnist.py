@@ -55,7 +55,7 @@ def main() -> None:
     run.begin(trainer, settings, args.resume)
     trainer.fit(train, test, settings["epochs"], settings["batch_size"], settings["seed"])
     run.report(trainer)
-    print(f"test accuracy {trainer.evaluate(test).accuracy:.2%}")
+    print(f"test accuracy {100 * trainer.evaluate(test).accuracy:.2f} %")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], facts: Mapping[
     from safetensors.numpy import save  # when first needed
 
     metadata = {FACTS: json.dumps(dict(facts or {}), sort_keys=True, allow_nan=False)}
-    write_atomically(path, save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata))
+    write_atomically(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}, metadata))
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

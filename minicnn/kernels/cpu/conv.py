@@ -19,7 +19,7 @@ is gone once they are copied; a stride along the rows sorts them into phases, ro
 
 The input gradient is a convolution too: of gy, with the weights transposed, one for each phase of the stride. The
 weight gradient takes the same columns and multiplies them with gy along the pixels (dot_tile); each thread sums over
-its bands, and the sums are added in the order of the threads.
+its bands, and the sums are added in the order of the threads. This file plans; bands.py is what runs.
 
     operations   2 · N·K·P·Q · C/groups · R·S  for each of the three
     bytes        x, w, y once from memory; N·C·S·P·Q elements written to L2, and read back R times for 8 channels of K

@@ -1,0 +1,147 @@
+"""Optimizers against their formulas in plain Python, one number at a time; schedules; state."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import Tensor, optim
+from minicnn.errors import ArgumentError, CheckpointError
+from minicnn.nn import Parameter
+from minicnn.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, MultiStepLR, StepLR
+
+GRADIENTS = [[0.5, -1.0], [0.25, 2.0], [-3.0, 0.125], [1.0, 1.0]]
+
+
+def run(optimizer, parameter, gradients=GRADIENTS):
+    for g in gradients:
+        parameter.grad = Tensor(np.array(g))
+        optimizer.step()
+    return parameter.numpy().copy()
+
+
+def sgd_by_hand(p, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+    velocity = None
+    for g in GRADIENTS:
+        d = [g[i] + weight_decay * p[i] for i in range(2)]
+        if momentum:
+            velocity = d if velocity is None else [momentum * velocity[i] + (1 - dampening) * d[i] for i in range(2)]
+            d = [d[i] + momentum * velocity[i] for i in range(2)] if nesterov else velocity
+        p = [p[i] - lr * d[i] for i in range(2)]
+    return p
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.3},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "dampening": 0.5},
+        {"momentum": 0.8, "weight_decay": 0.2},
+        {"momentum": 0.8, "weight_decay": 0.2, "nesterov": True},
+    ],
+)
+def test_sgd(settings, device):
+    with minicnn.use(device):
+        p = Parameter(np.array([1.0, -2.0]))
+        np.testing.assert_allclose(
+            run(optim.SGD([p], lr=0.1, **settings), p), sgd_by_hand([1.0, -2.0], 0.1, **settings), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_adam(weight_decay, device):
+    p, m, s = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
+    for t, g in enumerate(GRADIENTS, start=1):
+        for i in range(2):
+            d = g[i] + weight_decay * p[i]
+            m[i] = 0.8 * m[i] + 0.2 * d
+            s[i] = 0.95 * s[i] + 0.05 * d * d
+            p[i] -= 0.1 * (m[i] / (1 - 0.8**t)) / (math.sqrt(s[i] / (1 - 0.95**t)) + 1e-3)
+    with minicnn.use(device):
+        q = Parameter(np.array([1.0, -2.0]))
+        adam = optim.Adam([q], lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=weight_decay)
+        np.testing.assert_allclose(run(adam, q), p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p, lr=0.1)])
+def test_state_out_and_in_continues_to_the_same_bytes(make):
+    whole, halves = Parameter(np.array([1.0, -2.0])), Parameter(np.array([1.0, -2.0]))
+    expected = run(make([whole]), whole)
+    first = make([halves])
+    run(first, halves, GRADIENTS[:2])
+    second = make([halves])
+    second.load_state_dict(first.state_dict())
+    assert run(second, halves, GRADIENTS[2:]).tobytes() == expected.tobytes()
+
+
+def test_groups_have_their_own_settings_and_a_parameter_without_gradient_rests():
+    a, b, c = (Parameter(np.array([1.0])) for _ in range(3))
+    optimizer = optim.SGD([{"params": [a]}, {"params": [b, c], "lr": 1.0}], lr=0.1)
+    a.grad = b.grad = Tensor(np.array([1.0]))
+    optimizer.step()
+    assert (a.item(), b.item(), c.item()) == (0.9, 0.0, 1.0)
+    optimizer.zero_grad()
+    assert a.grad is None and b.grad is None
+
+
+def test_float32_parameters_stay_float32_and_gradients_are_untouched():
+    p = Parameter(np.array([1.0, 2.0], np.float32))
+    p.grad = Tensor(np.array([1.0, 1.0], np.float32))
+    for optimizer in (optim.SGD([p], 0.1, momentum=0.9, weight_decay=0.1, nesterov=True), optim.Adam([p])):
+        optimizer.step()
+        assert p.dtype == np.float32 and p.grad.numpy().tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "rates"),
+    [
+        (lambda o: ExponentialLR(o, 0.5), [1, 0.5, 0.25, 0.125]),
+        (lambda o: StepLR(o, 2, 0.1), [1, 1, 0.1, 0.1]),
+        (lambda o: MultiStepLR(o, [3, 1], 0.1), [1, 0.1, 0.1, 0.01]),
+        (lambda o: CosineAnnealingLR(o, 3, eta_min=0.2), [1, 0.8, 0.4, 0.2]),
+    ],
+)
+def test_schedules(make, rates):
+    optimizer = optim.SGD([Parameter(np.ones(1))], lr=2.0)
+    schedule = make(optimizer)
+    if isinstance(schedule, CosineAnnealingLR):
+        rates = [0.1 + (r - 0.2) / 0.8 * 0.9 for r in rates]  # between 0.2 and 2, halved
+    for epoch, rate in enumerate(rates):
+        assert optimizer.lr == pytest.approx(2.0 * rate)
+        schedule.step()
+        schedule.set_epoch(epoch + 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: optim.SGD([]), "no parameters"),
+        (lambda p: optim.SGD([p, p]), "twice"),
+        (lambda p: optim.SGD([np.ones(2)]), "Tensors"),
+        (lambda p: optim.SGD([p], lr=-1.0), "learning rate"),
+        (lambda p: optim.SGD([p], lr=math.nan), "learning rate"),
+        (lambda p: optim.SGD([p], momentum=-0.1), "momentum"),
+        (lambda p: optim.SGD([p], nesterov=True), "Nesterov"),
+        (lambda p: optim.Adam([p], betas=(1.0, 0.9)), "betas"),
+        (lambda p: ExponentialLR(optim.SGD([p]), 0.0), "gamma"),
+    ],
+)
+def test_bad_settings(make, words):
+    with pytest.raises(ArgumentError, match=words):
+        make(Parameter(np.ones(2)))
+
+
+def test_another_optimizers_state_is_refused_and_changes_nothing():
+    p = Parameter(np.ones(2))
+    adam, sgd = optim.Adam([p]), optim.SGD([p], lr=0.5, momentum=0.9)
+    p.grad = Tensor(np.ones(2))
+    adam.step()
+    for state in (adam.state_dict(), {"steps": 1, "velocity.0": np.ones(3)}, {"lr.0": 1.0}):
+        with pytest.raises(CheckpointError):
+            sgd.load_state_dict(state)
+    assert sgd.lr == 0.5 and not sgd.state and sgd.steps == 0

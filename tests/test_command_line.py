@@ -1,0 +1,111 @@
+"""The commands a newcomer types, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minicnn.data import MNIST, write_idx
+from minicnn.formats import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "train_lenet_mnist.py"
+
+
+def run(*command, cwd=ROOT, **environment):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MINICNN_QUIET": "1", **environment}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory):
+    """A folder of IDX files: MNIST's first digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    for split, name, count in ((MNIST.train(), "train", 256), (MNIST.test(), "t10k", 128)):
+        write_idx(folder / f"{name}-images-idx3-ubyte", split.images[:count])
+        write_idx(folder / f"{name}-labels-idx1-ubyte", split.labels[:count].astype(np.uint8))
+    return folder
+
+
+def test_models_and_summary_and_devices():
+    assert "61,706" in run("-m", "minicnn", "models").stdout
+    assert "Conv2d 6→16, 5×5" in run("-m", "minicnn", "summary", "lenet5", "--device", "reference").stdout
+    assert "reference" in run("-m", "minicnn", "devices").stdout
+
+
+def test_the_command_uses_its_own_models_whatever_lies_in_the_current_folder(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise SystemExit('somebody else')")
+    result = run("-m", "minicnn", "models", cwd=tmp_path)
+    assert result.returncode == 0 and "lenet5_1998" in result.stdout
+    script = Path(sys.executable).with_name("minicnn")
+    if script.exists():  # installed, as in a user's environment
+        result = run(script, "models", cwd=tmp_path)
+        assert result.returncode == 0 and "lenet5_1998" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("-m", "minicnn", "summary", "lenet7"), "choose one of"),
+        (("-m", "minicnn", "models", "--device", "gpu"), 'device "gpu"'),
+        ((EXAMPLE, "--device", "gpu"), 'device "gpu"'),
+        ((EXAMPLE, "--data", "nowhere"), "nowhere"),
+        ((EXAMPLE, "--out", "/dev/null/run"), "choose another folder"),
+        ((EXAMPLE, "--epochs", "0"), "epochs"),
+        ((EXAMPLE, "--batch-size", "0"), "batch_size"),
+        ((EXAMPLE, "--lr", "-1"), "learning rate"),
+        ((EXAMPLE, "--seed", "-1"), "seed"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(command, words, tmp_path):
+    if command[0] == EXAMPLE and "--out" not in command:
+        command = (*command, "--out", tmp_path)
+    result = run(*command)
+    assert result.returncode != 0 and words in result.stderr
+    assert "Traceback" not in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("model", ["lenet5", "lenet5_1998"])
+def test_the_example_trains_reports_and_resumes(model, few_digits, tmp_path):
+    arguments = ("--model", model, "--data", few_digits, "--out", tmp_path / "run")
+    result = run(EXAMPLE, *arguments, "--epochs", 2)
+    assert result.returncode == 0, result.stderr
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("test accuracy ") and last.endswith(" %")
+    assert 0 <= float(last.split()[2]) <= 100 and result.stdout.endswith(" %\n")
+    assert len(list((tmp_path / "run").glob("*.png"))) == 4
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    again = run(EXAMPLE, "--resume", "--data", few_digits, "--out", tmp_path / "run")
+    assert again.returncode == 0 and again.stdout.splitlines()[-1] == last
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+    wrong = run(EXAMPLE, *arguments, "--resume", "--lr", 0.123)
+    assert wrong.returncode != 0 and "0.123 now" in wrong.stderr
+
+
+def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(few_digits, tmp_path):
+    """SIGKILL: nothing in the process can clean up. What is on the disk must be enough."""
+    arguments = ("--data", str(few_digits), "--epochs", "4", "--batch-size", "16")
+    assert run(EXAMPLE, *arguments, "--out", tmp_path / "whole").returncode == 0
+    out = tmp_path / "killed"
+    code = (
+        "import os, runpy, sys; from minicnn.train import Trainer; step = Trainer._step\n"
+        "def killing(self, x, y):\n"
+        "    step(self, x, y)\n"
+        "    if self.progress.step == int(os.environ['KILL_AT']): os.kill(os.getpid(), 9)\n"
+        "Trainer._step = killing; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    for kill_at in (5, 21, 40):
+        result = run("-c", code, EXAMPLE, *arguments, "--out", out, "--resume", KILL_AT=str(kill_at))
+        assert result.returncode == -9, result.stderr
+    assert run(EXAMPLE, *arguments, "--out", out, "--resume").returncode == 0
+    name = "checkpoint.safetensors"
+    assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert load_checkpoint(out / name)[1]["progress"]["epoch"] == 4
