@@ -209,12 +209,13 @@ class Function:
         finally:
             devices.end(outer)
         single = not isinstance(result, tuple)
-        outputs = [Tensor._made(array, node.device) for array in ((result,) if single else result)]
+        results = (result,) if single else result
+        outputs = [Tensor._made(array, node.device) for array in results]
         if recording:
-            node._record(inputs, outputs)
+            node._record(inputs, outputs, results)
         if _mode.anomaly:
             _raise_at_first_nan(node, [tensor for tensor in inputs if tensor is not None], outputs)
-        for hook in _mode.op_hooks:
+        for hook in reversed(_mode.op_hooks):
             hook.after(node, inputs, outputs)
         node._saving = ()
         return outputs[0] if single else tuple(outputs)
@@ -232,7 +233,7 @@ class Function:
                     "convert it with .to('float32')"
                 )
 
-    def _record(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> None:
+    def _record(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], results: Sequence[Any]) -> None:
         """Tie this node into the graph: edges to where the inputs came from, and the saved arrays."""
         self.order = next(_order)
         self.consumed = False
@@ -246,24 +247,26 @@ class Function:
         for index, output in enumerate(outputs):
             if output.data.dtype.kind in "fc":
                 output.requires_grad, output.grad_fn, output.output_index = True, self, index
-        self._saved = [self._keep(array, inputs, outputs) for array in self._saving]
+        self._saved = [self._keep(array, inputs, outputs, results) for array in self._saving]
 
     def _keep(
-        self, array: Any, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
+        self, array: Any, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], results: Sequence[Any]
     ) -> SavedInput | SavedOutput | SavedConstant:
         for tensor in inputs:
             if tensor is not None and tensor.data is array:
                 return SavedInput(tensor)
-        for output in outputs:
-            if output.data is array:
+        for output, result in zip(outputs, results, strict=True):
+            if result is array:  # not output.data: NumPy returns a scalar where the array it is kept in has shape ()
                 return SavedOutput(output)
         return SavedConstant(array)
 
     def kept_arrays(self) -> list[Any]:
         """All arrays this node keeps alive for backward: saved ones, and those it holds as attributes."""
-        return [entry.array for entry in self._saved if entry.array is not None] + [
-            value for value in self.__dict__.values() if isinstance(value, np.ndarray)
+        attributes = [
+            part for value in self.__dict__.values() for part in (value if type(value) is tuple else (value,))
         ]
+        kept = [entry.array for entry in self._saved] + attributes
+        return [array for array in kept if isinstance(array, np.ndarray)]
 
     def release(self) -> None:
         """Forget everything that was kept for backward."""

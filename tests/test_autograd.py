@@ -64,6 +64,19 @@ def test_second_and_third_derivatives_of_a_polynomial():
     np.testing.assert_allclose(third, 24 * x.numpy())
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2,)])
+def test_a_saved_output_stays_in_the_graph_whatever_its_shape(shape):
+    """NumPy gives scalars where shape is (): saved, they must still be known as the output."""
+    x = Tensor(np.full(shape, 0.3), requires_grad=True)
+    for op in (ops.exp, ops.tanh, ops.sigmoid, ops.sqrt):
+        (first,) = minicnn.grad(op(x).sum(), x, create_graph=True)
+        (second,) = minicnn.grad(first.sum(), x)
+        y = op(x).numpy()
+        expected = {ops.exp: y, ops.tanh: -2 * y * (1 - y * y), ops.sigmoid: y * (1 - y) * (1 - 2 * y),
+                    ops.sqrt: -0.25 * 0.3**-1.5 + 0 * y}[op]  # fmt: skip
+        np.testing.assert_allclose(second, expected, rtol=1e-12)
+
+
 def test_backward_through_a_gradient_fills_grad():
     """The gradient penalty of WGAN-GP: a loss made of a gradient."""
     x = leaf(1.0, 2.0)

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TextIO
 
+import numpy as np
+
 from ..function import Function, install, remove
 from ..nn.module import Parameter
 from ..table import format_bytes, format_table
@@ -196,6 +198,8 @@ class MemoryHook(_Hook):
                     self._count(_owner(leaf.data), 0)
             outside = {id(_owner(leaf.data)) for leaf in leaves}
             for array in function.kept_arrays():
+                if isinstance(array, np.generic):  # a number, of a forward that returned one in place of an array
+                    continue
                 owner = _owner(array)
                 nbytes = min(array.nbytes, owner.nbytes) if id(owner) in outside else owner.nbytes
                 row.kept_bytes += self._count(owner, nbytes)

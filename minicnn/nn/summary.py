@@ -100,7 +100,7 @@ class _Meter:
             if id(owner) not in self.seen:
                 self.seen.add(id(owner))
                 self.alive.append(owner)
-                row.activation_bytes += array.nbytes
+                row.activation_bytes += owner.nbytes
 
 
 def _row(name: str, module: Module) -> Row:

@@ -158,7 +158,7 @@ def test_frozen_parameters_do_not_count_either():
     x = Tensor(np.ones((10, 10), np.float32), requires_grad=True)
     with MemoryHook() as memory:
         y = x @ frozen
-    assert memory.kept_bytes == 0 and y.requires_grad
+    assert memory.kept_bytes == y.nbytes and y.requires_grad
 
 
 def test_views_make_nothing_but_keep_the_whole_array():
@@ -187,6 +187,18 @@ def test_nothing_is_kept_when_nothing_is_recorded():
     with MemoryHook() as memory, no_grad():
         model(images())
     assert memory.kept_bytes == memory.peak_bytes == 0 < memory.result_bytes
+
+
+def test_a_forward_may_return_and_keep_a_plain_number():
+    class Total(Function):
+        def forward(self, x):
+            y = x.sum()
+            self.save(y)
+            return y
+
+    with MemoryHook() as memory:
+        y = Total.apply(Tensor([1.0, 2.0], requires_grad=True))
+    assert memory.kept_bytes == y.nbytes and y.requires_grad
 
 
 def test_live_memory_falls_as_the_graph_dies_and_the_peak_stays(no_gc):

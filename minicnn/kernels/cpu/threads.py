@@ -6,10 +6,10 @@
         share         0        1       2
                    caller   worker  worker       each calls body(share, first, last, x, y)
 
-The bodies are compiled without the interpreter lock, so plain Python threads run side by side; a call to an idle
-worker costs about 20 µs, so loops that take less are better run with threads=1. Shares are fixed by (count, threads)
-alone: partial sums kept per share and added in the order of the shares make results reproducible to the byte for a
-given number of threads. Not OpenMP: two of its runtimes in one process spin against each other, and Numba's
+The bodies are compiled kernels, which need no interpreter, so plain Python threads can run them side by side; handing
+out the shares costs about 10 µs (workers.py), so loops that take less are better run with threads=1. Shares are fixed
+by (count, threads) alone: partial sums kept per share and added in the order of the shares make results reproducible
+to the byte for a given number of threads. Not OpenMP: two of its runtimes in one process spin against each other, and Numba's
 parallel=True compiles several times longer.
 """
 

@@ -35,7 +35,7 @@ import numpy as np
 
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
-GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 8, 9
+GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 POLLS = 4_000  # before a worker goes to sleep: about 2 ms, where a poll and its ten pauses take 0.5 µs
 
 CODE = """
@@ -45,8 +45,8 @@ entry:
   br label %look
 look:
   %poll = phi i64 [0, %entry], [%next, %rest], [0, %work], [%poll, %missed]
-  %given = load atomic i64, ptr %box acquire, align 8
-  %claimed = load atomic i64, ptr %claimed_at acquire, align 8
+  %claimed = load atomic i64, ptr %claimed_at acquire, align 8  ; before given: else, if the caller gives and claims
+  %given = load atomic i64, ptr %box acquire, align 8           ; between the two, the swap would undo its claim
   %new = icmp ne i64 %given, %claimed
   br i1 %new, label %claim, label %idle
 claim:
@@ -172,7 +172,9 @@ def _routine(count: int) -> int:
     engine = _compile(
         "define void @routine(ptr %box) {\n  %result = alloca ptr\n  %exception = alloca ptr\n"
         + "".join(fields + loads)
-        + f"  %status = call i32 %entry(ptr %result, ptr %exception, {arguments})\n  ret void\n}}"
+        + f"  %status = call i32 %entry(ptr %result, ptr %exception, {arguments})\n"
+        + "  %word = sext i32 %status to i64\n  %status_at = getelementptr i64, ptr %box, i64 7\n"
+        + "  store i64 %word, ptr %status_at, align 8\n  ret void\n}"
     )
     return engine.get_function_address("routine")
 
@@ -237,6 +239,8 @@ class Team:
                 self.asleep[number] = False
                 self.alarms[number].release()
         _functions()["region"](self.boxes, workers, self.own)
+        if self.view[: len(parts), STATUS].any():
+            raise RuntimeError(f"the kernel {kernel.__name__} raised an error: call it with one thread to see which")
 
     def _hire(self) -> None:
         number = len(self.threads)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn.kernels.cpu import conv, microkernels, threads
+from minicnn.kernels.cpu import bands, conv, microkernels, threads
 from minicnn.kernels.window import Window
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -228,11 +228,13 @@ def test_no_channels_is_the_bias():
 
 
 def test_any_layout_of_memory():
-    """Views that are transposed, reversed, strided, unaligned or read-only give the same as plain copies."""
+    """Views that are transposed, reversed, strided, unaligned or read-only give the same as plain copies, and are no
+    new types for which everything would be compiled once more."""
     case = CASES["groups"]
     x, w, b, gy, _ = data(case, np.float32)
     win, groups = case[4], case[5]
     plain = conv.conv2d(x, w, b, win, groups), conv.conv_transpose2d(gy, w, None, win, groups, case[3])
+    compiled = len(bands.convolve_bands.signatures)
 
     def odd(a, how):
         if how == "transposed":
@@ -256,6 +258,7 @@ def test_any_layout_of_memory():
         np.testing.assert_array_equal(conv.conv_transpose2d(ogy, ow, None, win, groups, case[3]), plain[1], how)
         gw = conv.conv2d_weight(ox, ogy, win, groups)
         np.testing.assert_array_equal(gw, conv.conv2d_weight(x, gy, win, groups), how)
+        assert len(bands.convolve_bands.signatures) == compiled, f"compiled again for {how}"
 
 
 @pytest.mark.parametrize("name", ["plain", "rows of nothing but padding", "stride 2"])
