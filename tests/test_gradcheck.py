@@ -81,6 +81,7 @@ RIGHT = {
     "two outputs": (lambda x, y: (x * y, x.exp()), [normal(3), normal(3)]),
     "one input unused": (lambda x, y: x * x, [normal(3), normal(3)]),
     "no elements": (ops.tanh, [normal(0, 3)]),
+    "steep line": (lambda x: x * 1e6, [normal(5)]),  # of order 2: gradients of 1e6 that do not change at all
     "large numbers": (ops.mul, [1e6 * normal(5), 1e-6 * normal(5)]),
 }
 
@@ -554,6 +555,14 @@ def test_the_message_tells_what_where_and_how_to_see_it_again():
     assert len(lines) == 3 + 5  # the five worst of six elements
     *_, analytic, numeric = lines[3].split()
     assert float(analytic) == pytest.approx(5 * float(numeric), rel=1e-5)
+
+
+def test_differences_are_extrapolated():
+    """At a step of 1e-3, plain differences of eˣ are off by 2e-7; the number in the message must be right to 1e-9."""
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(op(np.exp, lambda gy, x: gy * x.exp() * 2.0), [np.zeros(1)])
+    numbers = str(caught.value).splitlines()[1].split()
+    assert numbers[-1] == "1e-03)" and float(numbers[5]) == pytest.approx(float(numbers[2]) / 2, rel=3e-9)
 
 
 def test_seed_and_sample_choose_the_numbers():

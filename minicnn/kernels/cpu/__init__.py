@@ -11,6 +11,8 @@ from typing import Any
 from ..reference import *  # noqa: F403  (the whole book, before the names below replace their part of it)
 
 COMPILED = {
+    "matmul": "linear",
+    "linear": "linear",
     "conv2d": "conv",
     "conv_transpose2d": "conv",
     "conv2d_weight": "conv",

@@ -1,0 +1,47 @@
+"""Matrix products by NumPy's BLAS, with as many of BLAS's threads as are worth their noise.
+
+BLAS's own threads go on spinning for milliseconds after each product, on the cores that the next kernels need
+(workers.py). So small products, such as those of LeNet, are left to one thread; large ones get all of them.
+
+    operations   2·M·N·K        bytes   (M·K + K·N + M·N)·itemsize
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .threads import get_num_threads
+
+LARGE = 1 << 25  # operations: what one core does in about half a millisecond
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
+    _set_blas_threads(2 * a.size * b.shape[-1])
+    return np.matmul(a, b)
+
+
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """x (N, I), w (O, I), b (O,) | None -> x·wᵀ + b (N, O)."""
+    _set_blas_threads(2 * x.size * w.shape[0])
+    y = x @ w.T
+    if b is not None:
+        y += b
+    return y
+
+
+def _set_blas_threads(operations: int) -> None:
+    threads = get_num_threads() if operations >= LARGE else 1
+    for library in _blas():
+        library.set_num_threads(threads)
+
+
+@functools.cache
+def _blas() -> list[Any]:
+    """The BLAS libraries of this process, as threadpoolctl finds them."""
+    from threadpoolctl import ThreadpoolController  # when first needed: it searches through all loaded libraries
+
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
