@@ -1,8 +1,8 @@
 """The command line: `minicnn COMMAND` or `python -m minicnn COMMAND`.
 
-    minicnn models                  all models, with parameters and multiply-adds
-    minicnn summary lenet5          the layers of one
-    minicnn devices                 what computes here, and what is missing
+minicnn models                  all models, with parameters and multiply-adds
+minicnn summary lenet5          the layers of one
+minicnn devices                 what computes here, and what is missing
 """
 
 from __future__ import annotations

@@ -68,14 +68,14 @@ class _State(threading.local):
         self.computing: str | None = None
 
 
-_state = _State()
+state = _State()
 _process_default: str | None = None  # what use() outside of `with` chose, for all threads
 _books: dict[str, ModuleType] = {}
 
 
 def current() -> str:
     """The device on which new tensors are made."""
-    return _state.default or _process_default or _from_environment()
+    return state.default or _process_default or _from_environment()
 
 
 @functools.cache
@@ -101,12 +101,12 @@ class use:
         global _process_default
         if not self._before:  # the call itself had chosen for the process: inside `with` the choice ends with the block
             _process_default = self._before_call
-        self._before.append(_state.default)
-        _state.default = self.name
+        self._before.append(state.default)
+        state.default = self.name
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _state.default = self._before.pop()
+        state.default = self._before.pop()
 
 
 def resolve(names: Iterable[str]) -> str:
@@ -127,7 +127,7 @@ def resolve_one(name: str | None) -> str:
 
 def book() -> ModuleType:
     """The kernels of the device that is computing: inside an op its own, elsewhere the current one."""
-    name = _state.computing or current()
+    name = state.computing or current()
     if name not in _books:
         _books[name] = importlib.import_module(DEVICES[name].book)
     return _books[name]
@@ -135,13 +135,13 @@ def book() -> ModuleType:
 
 def begin(name: str) -> str | None:
     """From now on kernels come from the book of `name`; returns what to give to end()."""
-    outer, _state.computing = _state.computing, name
+    outer, state.computing = state.computing, name
     return outer
 
 
 def end(outer: str | None) -> None:
     """Back to the book that was in force before begin()."""
-    _state.computing = outer
+    state.computing = outer
 
 
 @contextlib.contextmanager

@@ -181,6 +181,7 @@ class Function:
     def apply(cls, *inputs: Tensor | None, **attributes: Any) -> Any:
         """Compute forward, and record it if any input requires a gradient. Returns a Tensor, or a tuple of them."""
         node = cls()
+        mode = _mode
         arrays, requires_grad = [], []
         dtype = device = None
         for tensor in inputs:  # one pass: this is the overhead of every op, some microseconds in all
@@ -192,33 +193,36 @@ class Function:
             arrays.append(array)
             requires_grad.append(tensor.requires_grad)
             if array.dtype is not dtype:
-                node._check_dtypes(inputs)
+                if dtype is not None or array.dtype.kind not in "fc":
+                    node._check_dtypes(inputs)
                 dtype = array.dtype
             if tensor.device != device:
                 device = tensor.device if device is None else devices.resolve((device, tensor.device))
         node.device = devices.resolve_one(device)
-        recording = _mode.recording and True in requires_grad
+        recording = mode.recording and True in requires_grad
         node.active = requires_grad if recording else _NONE_NEEDED
         node._saving = node._saved = ()
 
-        for hook in _mode.op_hooks:
-            hook.before(node, inputs)
-        outer = devices.begin(node.device)
+        if mode.op_hooks:
+            for hook in mode.op_hooks:
+                hook.before(node, inputs)
+        state = devices.state
+        outer, state.computing = state.computing, node.device
         try:
             result = node.forward(*arrays, **attributes)
         finally:
-            devices.end(outer)
-        single = not isinstance(result, tuple)
-        results = (result,) if single else result
+            state.computing = outer
+        results = result if isinstance(result, tuple) else (result,)
         outputs = [Tensor._made(array, node.device) for array in results]
         if recording:
             node._record(inputs, outputs, results)
-        if _mode.anomaly:
+        if mode.anomaly:
             _raise_at_first_nan(node, [tensor for tensor in inputs if tensor is not None], outputs)
-        for hook in reversed(_mode.op_hooks):
-            hook.after(node, inputs, outputs)
+        if mode.op_hooks:
+            for hook in reversed(mode.op_hooks):
+                hook.after(node, inputs, outputs)
         node._saving = ()
-        return outputs[0] if single else tuple(outputs)
+        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
     def _check_dtypes(self, inputs: Sequence[Tensor | None]) -> None:
         """DTypeError for two precisions in one op, and for integers where the op has a derivative."""

@@ -106,7 +106,7 @@ class Problem(NamedTuple):
         for place, value in enumerate(inputs):
             if isinstance(value, Tensor | np.ndarray | np.generic) and value.dtype.kind == "f":
                 device = value.device if isinstance(value, Tensor) else None
-                values[place] = Tensor(np.array(array_of(value), np.float64), device=device)
+                values[place] = Tensor(np.asarray(array_of(value), np.float64), device=device)
         inner = getattr(function, "func", function)  # of a functools.partial
         name = getattr(inner, "__name__", type(inner).__name__)
         problem = cls(function, name, values, [f"input {place}" for place in range(len(values))])

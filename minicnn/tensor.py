@@ -149,9 +149,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.data.size != 1:
-            raise ShapeError(
-                f"a tensor of shape {self.shape} is neither true nor false: use .numpy().any() or .all()"
-            )
+            raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false: use .numpy().any() or .all()")
         return bool(self.data)
 
     def __contains__(self, value: Any) -> bool:

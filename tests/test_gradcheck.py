@@ -80,6 +80,7 @@ RIGHT = {
     "avg_pool2d": (partial(ops.avg_pool2d, kernel_size=3, stride=2, padding=1), [normal(2, 2, 5, 5)]),
     "two outputs": (lambda x, y: (x * y, x.exp()), [normal(3), normal(3)]),
     "one input unused": (lambda x, y: x * x, [normal(3), normal(3)]),
+    "one number": (ops.tanh, [normal()]),
     "no elements": (ops.tanh, [normal(0, 3)]),
     "steep line": (lambda x: x * 1e6, [normal(5)]),  # of order 2: gradients of 1e6 that do not change at all
     "large numbers": (ops.mul, [1e6 * normal(5), 1e-6 * normal(5)]),
@@ -258,6 +259,7 @@ WRONG = {
     "zero": (square(lambda gy, x: gy * 0.0), [normal(3, 4)], "all zero"),
     "none": (square(lambda gy, x: None), [normal(3, 4)], "all zero"),
     "detached": (lambda x: (x.detach() * x.detach()), [normal(3, 4)], "all zero"),
+    "zero of a large function": (op(lambda x: 1e7 * x * x, lambda gy, x: gy * 0.0), [normal(3, 4)], "all zero"),
     "zero of a tiny function": (op(lambda x: 1e-12 * x * x, lambda gy, x: gy * 0.0), [normal(3, 4)], "all zero"),
     "37 times": (square(lambda gy, x: gy * x * 74.0), [normal(3, 4)], "constant factor 37"),
     "37 times, tiny": (op(lambda x: 1e-12 * x, lambda gy, x: gy * 37e-12), [normal(3, 4)], "constant factor 37"),
@@ -505,6 +507,14 @@ def test_inputs_are_promoted_and_left_alone(wrap):
     assert x.dtype == np.float32 and np.array_equal(x, before)
 
 
+def test_even_a_function_that_changes_its_input_does_not_change_the_caller_s():
+    x = normal(5)
+    before = x.copy()
+    with pytest.raises(GradcheckError, match="in place"):
+        gradcheck(ChangesInput.apply, [x])
+    assert np.array_equal(x, before)
+
+
 def test_tensors_keep_their_device():
     seen = set()
 
@@ -530,7 +540,7 @@ def test_options_that_make_no_sense():
 def test_complex_steps_judge_and_refuse():
     with pytest.raises(GradcheckError, match="constant factor 3"):
         gradcheck(square(lambda gy, x: gy * x * 6.0), [normal(5)], complex_step=True)
-    with pytest.raises(GradcheckError, match="analytic"):
+    with pytest.raises(GradcheckError, match="complex_step is for analytic"):
         gradcheck(op(np.abs, lambda gy, x: gy * Tensor(np.sign(x.data))), [normal(5)], complex_step=True)
     gradcheck(ops.tanh, [normal(5)], complex_step=True)
 

@@ -33,8 +33,8 @@ def kernel(entry: Kernel) -> Kernel:
     CONTENTS[name] = entry
 
     @functools.wraps(entry)
-    def call(*args: Any, **options: Any) -> Any:
-        return getattr(device.book(), name)(*args, **options)
+    def call(*args: Any) -> Any:
+        return getattr(device.book(), name)(*args)
 
     return call  # type: ignore[return-value]  # same signature, by construction
 

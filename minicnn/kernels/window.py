@@ -19,6 +19,7 @@ Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep lea
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Window(NamedTuple):
         rows, columns = ((taps - 1) * d + 1 for taps, d in zip(self.kernel, self.dilation, strict=True))
         return rows, columns
 
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  (a Window is a small tuple, and every op asks this)
     def output_size(self, size: tuple[int, ...]) -> Pair:
         """(H, W) -> (P, Q). Raises ShapeError where the window is larger than the padded input."""
         p, q = (self._outputs(axis, size[axis]) for axis in (0, 1))
@@ -139,6 +141,20 @@ def make_window(
 
     padding: an int, (rows, columns), ((top, bottom), (left, right)), "valid" (none) or "same" (TF-SAME).
     """
+    try:
+        return _make_window(size, kernel, stride, padding, dilation, ceil_mode)
+    except TypeError:  # lists are not hashable
+        plain = (tuple(v) if isinstance(v, list) else v for v in (kernel, stride, padding, dilation))
+        kernel, stride, padding, dilation = plain
+        if isinstance(padding, tuple):
+            padding = tuple(tuple(side) if isinstance(side, list) else side for side in padding)
+        return _make_window(size, kernel, stride, padding, dilation, ceil_mode)
+
+
+@functools.lru_cache(maxsize=4096)
+def _make_window(
+    size: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Window:
     kernel, stride, dilation = pair(kernel, "kernel_size", 1), pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):

@@ -5,6 +5,8 @@ y = a·b:   ga = gy·bᵀ,   gb = aᵀ·gy
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import kernels
@@ -67,7 +69,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 class Linear(Function):
     """y = x·wᵀ + b.
 
-    x (N, I), w (O, I), b (O,) or None -> y (N, O);  gx = gy·w,  gw = gyᵀ·x,  gb = Σ_n gy.
+    x (N, I), w (O, I), b (O,) or None -> y (N, O);  gx = gy·w,  gw = linear_weight(x, gy),  gb = Σ_n gy.
     """
 
     def forward(self, x, w, b):
@@ -79,9 +81,28 @@ class Linear(Function):
     def backward(self, gy):
         x, w = self.saved
         gx = MatMul.apply(gy, w) if self.needs_grad(0) else None
-        gw = MatMul.apply(gy.transpose(), x) if self.needs_grad(1) else None
+        gw = LinearWeight.apply(x, gy) if self.needs_grad(1) else None
         gb = gy.sum(axis=0) if self.needs_grad(2) else None
         return gx, gw, gb
+
+
+class LinearWeight(Function):
+    """The gradient of linear in w: gw = gyᵀ·x.
+
+    x (N, I), gy (N, O) -> gw (O, I).  Linear in both:  ∂L/∂x = gy·∂L/∂gw,  ∂L/∂gy = x·(∂L/∂gw)ᵀ.
+    """
+
+    def forward(self, x, gy):
+        self.save(x, gy)
+        gw = kernels.matmul(kernels.transpose(gy, (1, 0)), x)
+        self.macs = gw.size * len(x)
+        return gw
+
+    def backward(self, v):
+        x, gy = self.saved
+        gx = MatMul.apply(gy, v) if self.needs_grad(0) else None
+        g_gy = Linear.apply(x, v, None) if self.needs_grad(1) else None
+        return gx, g_gy
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -97,9 +118,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear needs a bias of shape {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
-    y = Linear.apply(x.reshape(_rows(x), x.shape[-1]), weight, bias)
-    return y.reshape(*x.shape[:-1], weight.shape[0])
-
-
-def _rows(x: Tensor) -> int:
-    return int(np.prod(x.shape[:-1], dtype=int))
+    if x.ndim == 2:
+        return Linear.apply(x, weight, bias)
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return Linear.apply(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])

@@ -101,7 +101,7 @@ class Pictures(Callback):
     def on_fit_end(self, trainer: Trainer) -> None:
         curves, filters, confusion, mistakes = (self.folder / name for name in PICTURES)
         trained = trainer.progress.step > self.first_step
-        if not trainer.finished or not trained and all((self.folder / name).exists() for name in PICTURES):
+        if not trainer.finished or (not trained and all((self.folder / name).exists() for name in PICTURES)):
             return
         pictures.learning_curves(trainer.progress.history, curves)
         weight = next((p.numpy() for p in trainer.model.parameters() if p.ndim == 4), None)
@@ -111,9 +111,7 @@ class Pictures(Callback):
         counts = np.zeros((len(classes), len(classes)), np.int64)
         np.add.at(counts, (labels, result.predictions), 1)
         pictures.confusion_matrix(counts, classes, confusion)
-        pictures.worst_mistakes(
-            self.test.images, labels, result.predictions, result.confidences, classes, mistakes
-        )
+        pictures.worst_mistakes(self.test.images, labels, result.predictions, result.confidences, classes, mistakes)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from ..window import Pair, Window
 from . import bands, microkernels
 from .microkernels import address, dot_tile, fma_tile, move_rows
 from .threads import get_num_threads, parallel_for, scratch
+from .workers import Fixed
 
 BAND_BYTES = 512 * 1024  # columns and results of a band: L2 also has to hold the weights
 DEPTH = 256  # terms of the reduction at a time: their weights stay in L1 while the tiles of a run go by
@@ -105,23 +106,21 @@ def conv2d_weight(x: np.ndarray, gy: np.ndarray, window: Window, groups: int) ->
     taps = _taps(window, 0), _taps(window, 1)
     plan = _plan(x.shape, gw.shape[0] // groups, groups, taps, window.stride, gy.shape, (0, 0), (1, 1), x.dtype.name,
                  threads, True)  # fmt: skip
-    sizes = plan.numbers[0]
-    loaded = plan.loaded_gy
-    assert loaded is not None
-    work = scratch(threads, int(sizes.columns_size + loaded[0].columns_size + sizes.sums_size), x.dtype)
-    items = int(sizes.groups * sizes.image_bands * sizes.row_bands)
-    parallel_for(items, bands.weight_bands, plan.numbers, loaded, _plain(x, x.dtype).reshape(-1),
+    work = scratch(threads, plan.work_size, x.dtype)
+    parallel_for(plan.items, bands.weight_bands, plan.numbers, plan.loaded_gy, _plain(x, x.dtype).reshape(-1),
                  _plain(gy, x.dtype).reshape(-1), plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover,
                  work, threads=threads)  # fmt: skip
-    used = min(items, threads)
+    used = min(plan.items, threads)
     parallel_for(gw.shape[0], bands.add_sums, plan.numbers, work, used, gw.reshape(-1), threads=_threads_for(gw.size))
     return gw
 
 
+@functools.lru_cache(maxsize=1024)
 def _taps(window: Window, axis: int) -> Taps:
     return tuple(tap * window.dilation[axis] - window.pad[axis][0] for tap in range(window.kernel[axis]))
 
 
+@functools.lru_cache(maxsize=1024)
 def _phases(window: Window, axis: int) -> list[tuple[int, slice, Taps]]:
     """For each residue of (h + pad) mod stride: its first h, the taps that meet it, and what they add to give p."""
     stride, dilation, pad = window.stride[axis], window.dilation[axis], window.pad[axis][0]
@@ -162,15 +161,13 @@ def _correlate(
     groups, outputs = weights.shape[:2]
     threads = _threads_for(part.size * math.prod(weights.shape[2:]))
     plan = _plan(x.shape, outputs, groups, taps, step, y.shape, start, y_step, x.dtype.name, threads, False)
-    sizes = plan.numbers[0]
     strides = [stride // x.itemsize for stride in weights.strides]
     layout = np.array([(weights.ctypes.data - w.ctypes.data) // x.itemsize, *strides])
-    a = np.empty(groups * int(sizes.panels * sizes.depth * sizes.tile_rows), x.dtype)
-    parallel_for(groups * int(sizes.panels), bands.pack_weights, plan.numbers, w.reshape(-1), layout, a,
+    a = np.empty(plan.packed_size, x.dtype)
+    parallel_for(plan.panels, bands.pack_weights, plan.numbers, w.reshape(-1), layout, a,
                  threads=_threads_for(a.size))  # fmt: skip
-    work = scratch(threads, int(sizes.columns_size + sizes.panels * sizes.tile_rows * sizes.c_row) + SLACK, x.dtype)
-    items = groups * int(sizes.image_bands * sizes.row_bands)
-    parallel_for(items, bands.convolve_bands, plan.numbers, x.reshape(-1), a, _plain(b, x.dtype), y.reshape(-1),
+    work = scratch(threads, plan.work_size, x.dtype)
+    parallel_for(plan.items, bands.convolve_bands, plan.numbers, x.reshape(-1), a, _plain(b, x.dtype), y.reshape(-1),
                  plan.row_taps, plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover, work,
                  threads=threads)  # fmt: skip
 
@@ -179,14 +176,18 @@ def _correlate(
 
 
 class Plan(NamedTuple):
-    numbers: np.ndarray  # one record of PASS
-    row_taps: np.ndarray
-    col_taps: np.ndarray
-    phases: np.ndarray  # residues mod row_step of the rows that any tap reads, counted from first_row
-    offsets: np.ndarray  # bytes from the columns of a run to what tap (r, c, s) reads
-    tiles: np.ndarray  # addresses of the fma_tiles with 1, 2, ... vectors, or of the dot_tile
+    numbers: Fixed  # one record of PASS
+    row_taps: Fixed
+    col_taps: Fixed
+    phases: Fixed  # residues mod row_step of the rows that any tap reads, counted from first_row
+    offsets: Fixed  # bytes from the columns of a run to what tap (r, c, s) reads
+    tiles: Fixed  # addresses of the fma_tiles with 1, 2, ... vectors, or of the dot_tile
     mover: int  # address of move_rows
-    loaded_gy: np.ndarray | None  # weight gradient: the record for loading gy
+    loaded_gy: Fixed  # weight gradient: the record for loading gy
+    items: int  # bands, over all groups
+    panels: int  # of weights, over all groups
+    packed_size: int  # elements of all packed weights
+    work_size: int  # elements of scratch for each thread
 
 
 @functools.lru_cache(maxsize=1024)
@@ -233,7 +234,8 @@ def _plan(
         p.tile_columns = machine.tile_vectors
         widths = range(1, machine.tile_vectors + 1)
         tiles = [address(dtype, fma_tile, rows=int(p.tile_rows), vectors=vectors) for vectors in widths]
-        loaded_gy = None
+        loaded_gy = numbers[:0]
+        work_size = p.columns_size + p.panels * p.tile_rows * p.c_row + SLACK
     else:
         p.tile_rows, p.tile_columns = _dot_shape(outputs, int(p.depth))
         p.panels, p.depth_tiles = -(-outputs // p.tile_rows), -(-p.depth // p.tile_columns)
@@ -246,9 +248,14 @@ def _plan(
         g.col_taps, g.phases, g.first_row, g.slots = 1, 1, 0, p.band_rows
         g.plane = _spread(g.slots * g.row_length, size)
         g.columns_size = p.panels * p.tile_rows * g.plane + SLACK
+        work_size = p.columns_size + g.columns_size + p.sums_size
     mover = address(dtype, move_rows)
-    row_taps, col_taps = (np.array(axis) for axis in taps)
-    return Plan(numbers, row_taps, col_taps, phases, offsets, np.array(tiles, np.int64), mover, loaded_gy)
+    panels = groups * int(p.panels)
+    return Plan(
+        Fixed(numbers), Fixed(np.array(taps[0])), Fixed(np.array(taps[1])), Fixed(phases), Fixed(offsets),
+        Fixed(np.array(tiles, np.int64)), mover, Fixed(loaded_gy), groups * int(p.image_bands * p.row_bands), panels,
+        panels * int(p.depth * p.tile_rows), int(work_size),
+    )  # fmt: skip
 
 
 def _choose_bands(p: Any, halo: int, row_bytes: int, threads: int) -> None:

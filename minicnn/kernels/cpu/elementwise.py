@@ -1,6 +1,6 @@
 """Elementwise kernels that NumPy is slow at: one pass over memory, no temporary arrays, on all threads.
 
-    relu_mask   reads g and y, writes one array; NumPy's where takes six times as long, as it branches at each element
+relu_mask   reads g and y, writes one array; NumPy's where takes six times as long, as it branches at each element
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
 The bodies are compiled kernels, which need no interpreter, so plain Python threads can run them side by side; handing
 out the shares costs about 10 µs (workers.py), so loops that take less are better run with threads=1. Shares are fixed
 by (count, threads) alone: partial sums kept per share and added in the order of the shares make results reproducible
-to the byte for a given number of threads. Not OpenMP: two of its runtimes in one process spin against each other, and Numba's
-parallel=True compiles several times longer.
+to the byte for a given number of threads. Not OpenMP: two of its runtimes in one process spin against each other, and
+Numba's parallel=True compiles several times longer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from .workers import Team
+from .workers import Fixed, Team
 
 _region = threading.Lock()  # the workers serve one loop at a time
 _workers: Team | None = None
@@ -73,11 +73,12 @@ def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int
     loop gets the workers and the others run their shares one after the other: same shares, same result.
     """
     shares = threads or get_num_threads()
-    parts = [(index, *share(count, index, shares)) for index in range(shares)]
+    parts = [(0, 0, count)] if shares == 1 else [(index, *share(count, index, shares)) for index in range(shares)]
     parts = [part for part in parts if part[1] < part[2]]
     if len(parts) < 2 or not _region.acquire(blocking=False):
+        arrays = [a.array if isinstance(a, Fixed) else a for a in args]
         for part in parts:
-            body(*part, *args)
+            body(*part, *arrays)
         return
     try:
         _team().run(body, parts, args)

@@ -36,7 +36,7 @@ import numpy as np
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-POLLS = 4_000  # before a worker goes to sleep: about 2 ms, where a call to the system takes 0.5 µs
+POLLS = 2_500  # before a worker goes to sleep: about 2 ms, at 1 µs or so for some pauses and giving way once
 
 CODE = """
 define i64 @serve(ptr %box, i64 %polls) {{          ; do what is given; return when nothing came for that many polls
@@ -147,9 +147,14 @@ def _compile(code: str) -> Any:
 @functools.cache
 def _functions() -> dict[str, Callable[..., int]]:
     """serve and region; ctypes lets go of the interpreter lock while they run."""
-    posix = os.name == "posix"
-    rest = "%ignored = call i32 @sched_yield()" if posix else ""
-    engine = _compile(CODE.format(rest=rest, declare="declare i32 @sched_yield()" if posix else ""))
+    # Pauses keep the looking cheap for the other core; giving way lets a busy machine run something useful meanwhile.
+    pause = "llvm.x86.sse2.pause" if llvm.get_default_triple().startswith(("x86_64", "i686")) else ""
+    rest = "\n  ".join([f"call void @{pause}()"] * 5 if pause else [])
+    declare = f"declare void @{pause}()\n" if pause else ""
+    if os.name == "posix":
+        rest += "\n  %ignored = call i32 @sched_yield()"
+        declare += "declare i32 @sched_yield()"
+    engine = _compile(CODE.format(rest=rest, declare=declare))
     word = ctypes.c_int64
     return {
         name: ctypes.CFUNCTYPE(word, *[word] * words)(engine.get_function_address(name))
@@ -178,32 +183,59 @@ def _routine(count: int) -> int:
     return engine.get_function_address("routine")
 
 
+class Fixed:
+    """An array that is given to many calls and stays where it is: it is described once, which takes a microsecond."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.words = _describe(array)
+        self.kind = _kind(array)
+
+
+def _describe(array: np.ndarray) -> tuple[int, ...]:
+    return (0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides)
+
+
+def _kind(array: np.ndarray) -> Any:
+    """What of an array decides for which types a kernel is compiled."""
+    number = array.dtype.num
+    return (number if number != _RECORD else array.dtype, array.ndim)
+
+
+_RECORD = np.dtype(np.void).num
 _entries: dict[tuple[Any, ...], int] = {}
 
 
-def _entry(kernel: Any, args: Sequence[Any]) -> int:
-    """Address of what Numba compiles a kernel to, for arguments of these types: arrays in C order, and integers."""
-    key = (kernel, *[(a.dtype, a.ndim) if isinstance(a, np.ndarray) else None for a in args])
-    if key not in _entries:
-        types = [
-            numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") if isinstance(a, np.ndarray) else numba.int64
-            for a in args
-        ]
-        signature = (numba.int64,) * 3 + tuple(types)
-        kernel.compile(signature)
-        compiled = kernel.overloads[signature]
-        _entries[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    return _entries[key]
-
-
-def _words(args: Sequence[Any]) -> list[int]:
+def _call(kernel: Any, args: Sequence[Any]) -> tuple[int, list[int]]:
+    """(address, words) of a call: the machine code for arguments of these types, arrays in C order or integers."""
     words: list[int] = []
+    key = [kernel]
     for a in args:
-        if isinstance(a, np.ndarray):
-            words += (0, 0, a.size, a.itemsize, a.ctypes.data, *a.shape, *a.strides)
+        if isinstance(a, Fixed):
+            words += a.words
+            key.append(a.kind)
+        elif isinstance(a, np.ndarray):
+            words += _describe(a)
+            key.append(_kind(a))
         else:
-            words.append(int(a))
-    return words
+            words.append(a)
+            key.append(None)
+    entry = _entries.get(tuple(key))
+    if entry is None:
+        entry = _entries[tuple(key)] = _compiled(kernel, args)
+    return entry, words
+
+
+def _compiled(kernel: Any, args: Sequence[Any]) -> int:
+    arrays = [a.array if isinstance(a, Fixed) else a for a in args]
+    types = [
+        numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") if isinstance(a, np.ndarray) else numba.int64
+        for a in arrays
+    ]
+    signature = (numba.int64,) * 3 + tuple(types)
+    kernel.compile(signature)
+    compiled = kernel.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
 class Team:
@@ -218,6 +250,8 @@ class Team:
         self.own = address + 8 * skip  # the caller's box, then those of the workers
         self.boxes = self.own + 8 * BOX_WORDS
         self.view = self.memory[skip : skip + (self.MOST + 1) * BOX_WORDS].reshape(-1, BOX_WORDS)
+        self.words = np.zeros(512, np.int64)  # the arguments of the call that is running
+        self.words_address = self.words.ctypes.data
         self.alarms: list[threading.Lock] = []  # one for each worker: taken, but for the moment of waking up
         self.asleep: list[bool] = []
         self.threads: list[threading.Thread] = []
@@ -225,12 +259,14 @@ class Team:
 
     def run(self, kernel: Any, parts: Sequence[Part], args: Sequence[Any]) -> None:
         """kernel(*part, *args) for each part, the first of them here."""
-        entry, words = _entry(kernel, args), np.array(_words(args), np.int64)
+        entry, words = _call(kernel, args)
+        count = len(words)
+        self.words[:count] = words
         workers = len(parts) - 1
         while len(self.threads) < workers:
             self._hire()
         self._keep_off_this_core()
-        task = (_routine(len(words)), entry, words.ctypes.data)
+        task = (_routine(count), entry, self.words_address)
         for number, part in enumerate(parts):
             self.view[number, ROUTINE : LAST + 1] = (*task, *part)
         for number in range(workers):
