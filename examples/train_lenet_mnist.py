@@ -20,10 +20,10 @@ from minicnn.optim.lr_scheduler import ExponentialLR
 from minicnn.train import RunFolder, Trainer, teaching_errors
 from models.lenet import MAPLoss
 
-# learning rate, its factor after each epoch, epochs, loss; momentum is 0.9
+# learning rate, its factor after each epoch, weight decay, epochs, loss; momentum is 0.9
 RECIPES = {
-    "lenet5": (0.05, 0.75, 10, CrossEntropyLoss()),
-    "lenet5_1998": (0.002, 0.8, 12, MAPLoss()),
+    "lenet5": (0.05, 0.75, 5e-4, 10, CrossEntropyLoss()),
+    "lenet5_1998": (0.002, 0.75, 0.0, 8, MAPLoss()),
 }
 
 
@@ -43,15 +43,15 @@ def main() -> None:
     minicnn.use(args.device)
     run = RunFolder(args.out)
     name = run.settings(vars(args), {"model": "lenet5"}, args.resume)["model"]
-    lr, decay, epochs, loss = RECIPES[name]
+    lr, lr_factor, weight_decay, epochs, loss = RECIPES[name]
     defaults = {"model": name, "epochs": epochs, "batch_size": 64, "lr": lr, "seed": 0}
     settings = run.settings(vars(args), defaults, args.resume)
 
     train, test = MNIST.train(args.data), MNIST.test(args.data)
     minicnn.manual_seed(settings["seed"])
     model = models.create_model(name)
-    optimizer = SGD(model.parameters(), settings["lr"], momentum=0.9)
-    trainer = Trainer(model, optimizer, loss, ExponentialLR(optimizer, decay), run.callbacks(test))
+    optimizer = SGD(model.parameters(), settings["lr"], momentum=0.9, weight_decay=weight_decay)
+    trainer = Trainer(model, optimizer, loss, ExponentialLR(optimizer, lr_factor), run.callbacks(test))
     run.begin(trainer, settings, args.resume)
     trainer.fit(train, test, settings["epochs"], settings["batch_size"], settings["seed"])
     run.report(trainer)

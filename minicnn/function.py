@@ -115,10 +115,10 @@ def remove(hook: OpHook) -> None:
     _mode.op_hooks = tuple(h for h in _mode.op_hooks if h is not hook)
 
 
-class _NoneNeeded(list):
+class _NoneNeeded(list[bool]):
     """What needs_grad says of every input when nothing is recorded."""
 
-    def __getitem__(self, index: Any) -> bool:
+    def __getitem__(self, index: Any) -> Any:
         return False
 
 
@@ -151,7 +151,7 @@ class Function:
     device: str
     call_line: str  # where it was called, in anomaly mode
     _saving: tuple
-    _saved: list[Any]
+    _saved: Sequence[Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -182,7 +182,8 @@ class Function:
         """Compute forward, and record it if any input requires a gradient. Returns a Tensor, or a tuple of them."""
         node = cls()
         mode = _mode
-        arrays, requires_grad = [], []
+        arrays: list[Any] = []
+        requires_grad: list[bool] = []
         dtype = device = None
         for tensor in inputs:  # one pass: this is the overhead of every op, some microseconds in all
             if tensor is None:

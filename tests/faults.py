@@ -74,13 +74,21 @@ def rejections(op: Op, device: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """owner.name is `value` inside of the block."""
+    """owner.name is `value` inside of the block. Windows are cached: those computed on the other side are forgotten."""
     before = getattr(owner, name)
     setattr(owner, name, value)
+    forget_geometry()
     try:
         yield
     finally:
         setattr(owner, name, before)
+        forget_geometry()
+
+
+def forget_geometry() -> None:
+    for thing in (*vars(window).values(), *vars(Window).values()):
+        if hasattr(thing, "cache_clear"):
+            thing.cache_clear()
 
 
 def kernel(name: str, wrong: Callable[..., Callable], book: Any = reference) -> Callable[[], AbstractContextManager]:
@@ -522,7 +530,7 @@ ACTIVATIONS = (
     Fault("mask redrawn in backward", "dropout", "layers without a saved mask", backward(Dropout, mask_redrawn),
           "gradient_is_the_derivative"),
     Fault("no rescaling by 1/(1 − p)", "dropout", "the paper scales at test time instead",
-          forward(Dropout, lambda right: lambda self, x, p, *place: right(self, x, p, *place) * x.dtype.type(1 - p)),
+          forward(Dropout, lambda right: lambda self, x, p, **place: right(self, x, p, **place) * x.dtype.type(1 - p)),
           "forward_is_the_oracle"),
     Fault("scaled by 1/p", "dropout", "p taken for the probability to keep",
           forward(Dropout, lambda right: lambda self, x, p, seed, call: right(self, x, 1 - p, seed, call)),

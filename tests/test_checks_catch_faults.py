@@ -21,6 +21,8 @@ def caught(fault):
 def test_fault_is_rejected(fault, record_property):
     record_property("caught_by", ", ".join(caught(fault)))
     assert fault.caught_by in caught(fault), f"caught only by: {', '.join(caught(fault)) or 'nothing'}"
+    misplanted = [why for why in caught(fault).values() if why.startswith("TypeError") and "argument" in why]
+    assert not misplanted, f"the fault is not what it claims: {misplanted[0]}"
 
 
 @pytest.mark.parametrize("op, on", PLANTED_IN)

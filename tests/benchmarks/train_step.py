@@ -75,10 +75,10 @@ class Theirs:
 
     def __init__(self, model: str, batch: int, device: str, threads: int):
         import torch
-        from tests.benchmarks.translate import to_torch
 
         import minicnn
         import models
+        from tests.benchmarks.translate import to_torch
 
         if threads:
             torch.set_num_threads(threads)

@@ -14,7 +14,8 @@ from matplotlib.colors import to_rgb
 
 from minicnn import Tensor
 from minicnn.errors import ArgumentError, MissingPackageError, ShapeError, TrainingError
-from minicnn.explain import confusion_matrix, first_layer_filters, learning_curves, pictures, worst_mistakes
+from minicnn.explain import confusion, drawing, pictures
+from minicnn.explain.pictures import confusion_matrix, first_layer_filters, learning_curves, worst_mistakes
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DIGITS = [str(i) for i in range(10)]
@@ -79,12 +80,12 @@ EXAMPLES = {
     "200 filters": lambda: pictures._first_layer_filters_figure(np.ones((200, 1, 3, 9))),
     "deep filters": lambda: pictures._first_layer_filters_figure(np.ones((64, 64, 3, 3))),
     "large filters": lambda: pictures._first_layer_filters_figure(np.ones((9, 1, 150, 90))),
-    "digits": lambda: pictures._confusion_matrix_figure(counts(10), DIGITS),
-    "2 classes": lambda: pictures._confusion_matrix_figure(np.diag([5, 0]), ["cat", "dog"]),
-    "names": lambda: pictures._confusion_matrix_figure(counts(10), TEN),
-    "25 long names": lambda: pictures._confusion_matrix_figure(9999 * counts(25), ["a very long name of a class"] * 25),
-    "100 classes": lambda: pictures._confusion_matrix_figure(counts(100), ["a very long name of a class"] * 100),
-    "1001 classes": lambda: pictures._confusion_matrix_figure(counts(1001), ["a very long name of a class"] * 1001),
+    "digits": lambda: confusion.confusion_matrix_figure(counts(10), DIGITS),
+    "2 classes": lambda: confusion.confusion_matrix_figure(np.diag([5, 0]), ["cat", "dog"]),
+    "names": lambda: confusion.confusion_matrix_figure(counts(10), TEN),
+    "25 long names": lambda: confusion.confusion_matrix_figure(9999 * counts(25), ["a very long name of a class"] * 25),
+    "100 classes": lambda: confusion.confusion_matrix_figure(counts(100), ["a very long name of a class"] * 100),
+    "1001 classes": lambda: confusion.confusion_matrix_figure(counts(1001), ["a very long name of a class"] * 1001),
     "worst": lambda: pictures._worst_mistakes_figure(*mistakes(), DIGITS, 32),
     "worst of one": lambda: pictures._worst_mistakes_figure(*mistakes(1), ["a very long name of a class"] * 10, 32),
     "worst photographs": lambda: pictures._worst_mistakes_figure(*mistakes(9, (3, 200, 160)), TEN, 32),
@@ -341,7 +342,7 @@ def test_filters_without_contrast_and_without_sense():
     assert (tile(zero, pixels(zero), "0", 2, 2) == 255).all()
     broken = pictures._first_layer_filters_figure(np.array([[[[np.nan, np.inf], [1.0, 0.0]]]]))
     colors = tile(broken, pixels(broken), "0", 2, 2).reshape(4, 3)
-    assert [tuple(c) for c in colors] == [color(pictures.INK)] * 2 + [color(pictures.SIGNED[-1]), (255, 255, 255)]
+    assert [tuple(c) for c in colors] == [color(drawing.INK)] * 2 + [color(pictures.SIGNED[-1]), (255, 255, 255)]
 
 
 @pytest.mark.parametrize("shape", [(6, 25), (0, 1, 5, 5), (5, 5)])
@@ -363,10 +364,10 @@ def cell(figure, image, t, p, names):
 def test_colour_shows_the_mistakes_and_not_the_diagonal():
     names = ["a", "b", "c"]
     matrix = np.array([[5000, 1, 0], [16, 80, 4], [0, 0, 7]])
-    figure = pictures._confusion_matrix_figure(matrix, names)
+    figure = confusion.confusion_matrix_figure(matrix, names)
     image = pixels(figure)
-    assert {cell(figure, image, i, i, names) for i in range(3)} == {color(pictures.FAINT)}
-    assert cell(figure, image, 1, 0, names) == color(pictures.MISTAKES[-1])  # the most frequent mistake: b as a
+    assert {cell(figure, image, i, i, names) for i in range(3)} == {color(drawing.FAINT)}
+    assert cell(figure, image, 1, 0, names) == color(confusion.MISTAKES[-1])  # the most frequent mistake: b as a
     assert cell(figure, image, 0, 2, names) == cell(figure, image, 2, 0, names) == (255, 255, 255)
     one, four, sixteen = (sum(cell(figure, image, *where, names)) for where in ((0, 1), (1, 2), (1, 0)))
     assert 3 * 255 - 40 > one > four + 40 and four > sixteen + 40  # also the rare ones can be seen
@@ -374,7 +375,7 @@ def test_colour_shows_the_mistakes_and_not_the_diagonal():
 
 def test_numbers_and_accuracies_are_printed():
     matrix = np.array([[5000, 1, 0], [16, 80, 4], [0, 0, 0]])
-    figure = pictures._confusion_matrix_figure(matrix, ["a", "b", "c"])
+    figure = confusion.confusion_matrix_figure(matrix, ["a", "b", "c"])
     said = texts(figure)
     assert {"5,000", "16", "80", "4", "1", "80.0 %", "no data", "true", "predicted"} <= set(said) and "0" not in said
     assert "99.9 %" in said and "100.0 %" not in said  # 5000 of 5001 is not all
@@ -386,7 +387,7 @@ def test_numbers_and_accuracies_are_printed():
 
 
 def test_all_right():
-    figure = pictures._confusion_matrix_figure(np.diag([3, 4]), ["a", "b"])
+    figure = confusion.confusion_matrix_figure(np.diag([3, 4]), ["a", "b"])
     assert texts(figure)[1] == "100.00 % right, no mistakes"
     assert not [text for text in figure.axes[0].texts[2:] if text.get_weight() == "bold"]
 
@@ -394,7 +395,7 @@ def test_all_right():
 def test_many_classes_have_lists_instead_of_numbers():
     matrix = 100 * np.eye(40, dtype=int)
     matrix[7, 3], matrix[5, 6] = 50, 2
-    said = texts(pictures._confusion_matrix_figure(matrix, [f"class {i}" for i in range(40)]))
+    said = texts(confusion.confusion_matrix_figure(matrix, [f"class {i}" for i in range(40)]))
     lists = said[said.index("Most frequent mistakes") :]
     assert lists[1:4] == ["7 class 7 as 3 class 3: 50", "5 class 5 as 6 class 6: 2", "Least accurate classes"]
     assert lists[4:] == ["7 class 7: 66.7 %", "5 class 5: 98.0 %"]
@@ -404,16 +405,16 @@ def test_many_classes_have_lists_instead_of_numbers():
 def test_the_bars_of_many_classes_are_as_long_as_their_accuracy():
     matrix = np.diag([100] * 35)
     matrix[4, 4], matrix[4, 5] = 50, 50
-    figure = pictures._confusion_matrix_figure(matrix, [""] * 35)
+    figure = confusion.confusion_matrix_figure(matrix, [""] * 35)
     image = pixels(figure)
     left = int(place(figure, "100 %")[0]) - 80
     for i, length in ((3, 80), (4, 40), (5, 80)):
-        row = image[pictures.TOP + 25 + 20 * i + 10, left : left + 80]
-        assert (row == color(pictures.BLUE)).all(axis=1).sum() == length
+        row = image[drawing.TOP + 25 + 20 * i + 10, left : left + 80]
+        assert (row == color(drawing.BLUE)).all(axis=1).sum() == length
 
 
 def test_dollars_in_names_are_no_formulas():
-    figure = pictures._confusion_matrix_figure(np.eye(2, dtype=int), ["$\\oops$", "5 $"])
+    figure = confusion.confusion_matrix_figure(np.eye(2, dtype=int), ["$\\oops$", "5 $"])
     pixels(figure)
     assert texts(figure).count("$\\oops$") == 2
 
@@ -451,7 +452,7 @@ def test_equal_confidences_keep_the_order_of_the_images():
 
 def shown(figure, image, index, box=128):
     """What is drawn at a place, (H, W, 3)."""
-    left, top = pictures.LEFT + index * (box + 12), pictures.TOP
+    left, top = drawing.LEFT + index * (box + 12), drawing.TOP
     return image[top : top + box, left : left + box]
 
 

@@ -35,9 +35,9 @@ import numpy as np
 
 from ..window import Pair, Window
 from . import bands, microkernels
+from .arguments import Fixed
 from .microkernels import address, dot_tile, fma_tile, move_rows
 from .threads import get_num_threads, parallel_for, scratch
-from .workers import Fixed
 
 BAND_BYTES = 512 * 1024  # columns and results of a band: L2 also has to hold the weights
 DEPTH = 256  # terms of the reduction at a time: their weights stay in L1 while the tiles of a run go by

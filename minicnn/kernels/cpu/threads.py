@@ -15,6 +15,7 @@ Numba's parallel=True compiles several times longer.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -23,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from .workers import Fixed, Team
+from .arguments import Fixed
 
 _region = threading.Lock()  # the workers serve one loop at a time
-_workers: Team | None = None
+_workers: Any = None  # a workers.Team
 _local = threading.local()
 _threads = 0  # 0: not chosen yet
 
@@ -86,10 +87,10 @@ def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int
         _region.release()
 
 
-def _team() -> Team:
+def _team() -> Any:
     global _workers
     if _workers is None:
-        _workers = Team()
+        _workers = importlib.import_module(".workers", __package__).Team()  # brings Numba: not before it is needed
     return _workers
 
 

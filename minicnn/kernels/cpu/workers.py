@@ -33,6 +33,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+from .arguments import Fixed, describe, kind
+
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -183,26 +185,6 @@ def _routine(count: int) -> int:
     return engine.get_function_address("routine")
 
 
-class Fixed:
-    """An array that is given to many calls and stays where it is: it is described once, which takes a microsecond."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self.words = _describe(array)
-        self.kind = _kind(array)
-
-
-def _describe(array: np.ndarray) -> tuple[int, ...]:
-    return (0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides)
-
-
-def _kind(array: np.ndarray) -> Any:
-    """What of an array decides for which types a kernel is compiled."""
-    number = array.dtype.num
-    return (number if number != _RECORD else array.dtype, array.ndim)
-
-
-_RECORD = np.dtype(np.void).num
 _entries: dict[tuple[Any, ...], int] = {}
 
 
@@ -215,8 +197,8 @@ def _call(kernel: Any, args: Sequence[Any]) -> tuple[int, list[int]]:
             words += a.words
             key.append(a.kind)
         elif isinstance(a, np.ndarray):
-            words += _describe(a)
-            key.append(_kind(a))
+            words += describe(a)
+            key.append(kind(a))
         else:
             words.append(a)
             key.append(None)
