@@ -83,7 +83,7 @@ def retain_grad(tensor: Tensor) -> Tensor:
         def keep(gradient: Tensor) -> None:
             alive = reference()
             if alive is not None:
-                alive.grad = gradient if alive.grad is None else Accumulate.apply(alive.grad, gradient)
+                alive.grad = Copy.apply(gradient) if alive.grad is None else Accumulate.apply(alive.grad, gradient)
 
         tensor.register_hook(keep)
     return tensor
@@ -99,6 +99,16 @@ class Accumulate(Function):
 
     def backward(self, gy: Tensor) -> Any:
         return gy, gy
+
+
+class Copy(Function):
+    """The same numbers in an array of their own, for a gradient that others hold too."""
+
+    def forward(self, x: Any) -> Any:
+        return kernels.copy(x)
+
+    def backward(self, gy: Tensor) -> Any:
+        return gy
 
 
 class Walk:
@@ -193,7 +203,8 @@ class Walk:
 
     def _own(self, gradient: Tensor) -> Tensor:
         """An add hands one gradient to both its inputs: each gets an array of its own, which it may change in place."""
-        return gradient if self.create_graph else Tensor._made(gradient.data.copy(), gradient.device)
+        with set_grad_enabled(self.create_graph):
+            return Copy.apply(gradient)
 
     def _is_useful(self, edge: Edge) -> bool:
         return self.useful is None or id(edge.leaf if edge.node is None else edge.node) in self.useful

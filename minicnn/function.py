@@ -215,6 +215,9 @@ class Function:
             state.computing = outer
         results = result if isinstance(result, tuple) else (result,)
         outputs = [Tensor._made(array, node.device) for array in results]
+        for output in outputs:
+            if output.data.base is not None:  # a view of an input, perhaps: writing into one changes the other
+                _share_version(output, inputs)
         if recording:
             node._record(inputs, outputs, results)
         if mode.anomaly:
@@ -278,6 +281,12 @@ class Function:
         self.consumed = True
         self.edges, self._saved = [], []
         self.__dict__.clear()
+
+
+def _share_version(view: Tensor, inputs: Sequence[Tensor | None]) -> None:
+    for tensor in inputs:
+        if tensor is not None and (tensor.data is view.data.base or tensor.data.base is view.data.base):
+            view.version = tensor.version
 
 
 class Edge:

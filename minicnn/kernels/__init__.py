@@ -129,6 +129,11 @@ def argmax(x, axis):
 
 
 @kernel
+def copy(x):
+    """The same elements in an array of their own."""
+
+
+@kernel
 def full(shape, value, dtype):
     """A new array filled with value."""
 

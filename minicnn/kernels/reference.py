@@ -35,7 +35,9 @@ def compare(a, b, how):
 
 
 def sum(x, axis, keepdims):
-    return np.add.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+    wider = np.float32 if x.dtype == np.float16 else None  # None: NumPy's choice, which counts bools as integers
+    total = np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)
+    return total.astype(x.dtype) if wider else total
 
 
 def amax(x, axis, keepdims):
@@ -47,6 +49,10 @@ def argmax(x, axis):
 
 
 # --- shape ------------------------------------------------------------------------------------------------------------
+
+
+def copy(x):
+    return x.copy()
 
 
 def full(shape, value, dtype):
@@ -80,7 +86,7 @@ def concat(arrays, axis):
 
 
 def pad(x, widths, value):
-    return np.pad(x, widths, constant_values=value)
+    return np.pad(x, widths, constant_values=value) if widths else x.copy()
 
 
 def cast(x, dtype):
@@ -248,6 +254,8 @@ def softmax(x, axis):
 
 
 def log_softmax(x, axis):
+    if x.shape[axis] == 0:
+        return x.copy()
     shifted = x - _largest(x, axis)
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 

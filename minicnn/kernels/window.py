@@ -115,6 +115,8 @@ class Window(NamedTuple):
 
 def pair(value: Any, name: str, least: int) -> Pair:
     """An int, or two, as (rows, columns); raises ArgumentError if one is no integer or below `least`."""
+    if type(value) is int and value >= least:
+        return value, value
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
     whole = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
     if len(values) != 2 or not whole or min(values) < least:
@@ -141,20 +143,6 @@ def make_window(
 
     padding: an int, (rows, columns), ((top, bottom), (left, right)), "valid" (none) or "same" (TF-SAME).
     """
-    try:
-        return _make_window(size, kernel, stride, padding, dilation, ceil_mode)
-    except TypeError:  # lists are not hashable
-        plain = (tuple(v) if isinstance(v, list) else v for v in (kernel, stride, padding, dilation))
-        kernel, stride, padding, dilation = plain
-        if isinstance(padding, tuple):
-            padding = tuple(tuple(side) if isinstance(side, list) else side for side in padding)
-        return _make_window(size, kernel, stride, padding, dilation, ceil_mode)
-
-
-@functools.lru_cache(maxsize=4096)
-def _make_window(
-    size: tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> Window:
     kernel, stride, dilation = pair(kernel, "kernel_size", 1), pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):

@@ -102,13 +102,14 @@ class Div(Function):
     """y = a / b;  ∂y/∂a = 1/b, ∂y/∂b = −a/b²."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs_grad(1) else None, b)
+        self.shapes = a.shape, b.shape
         return kernels.div(a, b)
 
     def backward(self, gy):
         a, b = self.saved
-        ga = (gy / b).sum_to(a.shape) if self.needs_grad(0) else None
-        gb = (-gy * a / (b * b)).sum_to(b.shape) if self.needs_grad(1) else None
+        ga = (gy / b).sum_to(self.shapes[0]) if self.needs_grad(0) else None
+        gb = (-gy * a / (b * b)).sum_to(self.shapes[1]) if self.needs_grad(1) else None
         return ga, gb
 
 
@@ -324,7 +325,7 @@ def minimum(a: Any, b: Any) -> Tensor:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where the bool array `condition` holds, else b; all three broadcast. Errors as add; DTypeError if not bool."""
-    condition = condition.data if isinstance(condition, Tensor) else np.asarray(condition)
+    condition = np.array(condition.data if isinstance(condition, Tensor) else condition)  # backward needs it unchanged
     if condition.dtype != bool:
         raise DTypeError(f"where needs a bool condition, got {condition.dtype}: compare first, as in x > 0")
     a, b = operands("where", a, b)

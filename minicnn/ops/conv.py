@@ -38,7 +38,7 @@ class Conv2d(Function):
     name = "conv2d"
 
     def forward(self, x, w, b, window, groups):
-        self.save(x, w)
+        self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
         y = kernels.conv2d(x, w, b, window, groups)
         self.macs = y.size * w[0].size
@@ -69,7 +69,7 @@ class ConvTranspose2d(Function):
     name = "conv_transpose2d"
 
     def forward(self, gy, w, b, window, groups, output_size):
-        self.save(gy, w)
+        self.save(gy if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         self.window, self.groups = window, groups
         self.macs = gy.size * w[0].size
         return kernels.conv_transpose2d(gy, w, b, window, groups, output_size)
@@ -98,7 +98,7 @@ class Conv2dWeight(Function):
     name = "conv2d_weight"
 
     def forward(self, x, gy, window, groups):
-        self.save(x, gy)
+        self.save(x if self.needs_grad(1) else None, gy if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
         gw = kernels.conv2d_weight(x, gy, window, groups)
         self.macs = gy.size * gw[0].size

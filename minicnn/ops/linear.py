@@ -24,15 +24,16 @@ class MatMul(Function):
     name = "matmul"
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs_grad(1) else None, b if self.needs_grad(0) else None)
+        self.shapes = a.shape, b.shape
         y = kernels.matmul(a, b)
         self.macs = y.size * a.shape[-1]
         return y
 
     def backward(self, gy):
         a, b = self.saved
-        ga = matmul(gy, swap_last(b)).sum_to(a.shape) if self.needs_grad(0) else None
-        gb = matmul(swap_last(a), gy).sum_to(b.shape) if self.needs_grad(1) else None
+        ga = matmul(gy, swap_last(b)).sum_to(self.shapes[0]) if self.needs_grad(0) else None
+        gb = matmul(swap_last(a), gy).sum_to(self.shapes[1]) if self.needs_grad(1) else None
         return ga, gb
 
 
@@ -73,7 +74,7 @@ class Linear(Function):
     """
 
     def forward(self, x, w, b):
-        self.save(x, w)
+        self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         y = kernels.linear(x, w, b)
         self.macs = y.size * w.shape[1]
         return y
@@ -93,7 +94,7 @@ class LinearWeight(Function):
     """
 
     def forward(self, x, gy):
-        self.save(x, gy)
+        self.save(x if self.needs_grad(1) else None, gy if self.needs_grad(0) else None)
         gw = kernels.matmul(kernels.transpose(gy, (1, 0)), x)
         self.macs = gw.size * len(x)
         return gw

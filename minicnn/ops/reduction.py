@@ -63,7 +63,8 @@ class Max(Function):
     def forward(self, x, axes, keepdims):
         largest = kernels.amax(x, axes, True)
         ties = kernels.cast(kernels.compare(x, largest, "equal"), x.dtype)
-        self.save(kernels.div(ties, kernels.sum(ties, axes, True)))
+        count = kernels.maximum(kernels.sum(ties, axes, True), x.dtype.type(1))  # NaN equals nothing: 0 ties
+        self.save(kernels.div(ties, count))
         self.kept = largest.shape
         return largest if keepdims else kernels.reshape(largest, _without(x.shape, axes))
 
@@ -125,8 +126,8 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x.shape == tuple(shape):
         return x
     added = x.ndim - len(shape)
-    stretched = tuple(a + added for a, size in enumerate(shape) if size == 1 and x.shape[a + added] != 1)
     if added < 0 or any(size not in (1, x.shape[a + added]) for a, size in enumerate(shape)):
         raise ShapeError(f"sum_to cannot turn shape {x.shape} into {tuple(shape)}: that does not broadcast to it")
+    stretched = tuple(a + added for a, size in enumerate(shape) if size == 1 and x.shape[a + added] != 1)
     y = Sum.apply(x, axes=tuple(range(added)) + stretched, keepdims=True)
     return y.reshape(shape)

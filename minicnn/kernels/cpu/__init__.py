@@ -5,9 +5,13 @@ They are imported when first called, since importing Numba alone takes longer th
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
+import numpy as np
+
+from .. import reference
 from ..reference import *  # noqa: F403  (the whole book, before the names below replace their part of it)
 
 COMPILED = {
@@ -36,5 +40,16 @@ def __getattr__(name: str) -> Any:
     module = importlib.import_module(f".{COMPILED[name]}", __name__)
     for own, home in COMPILED.items():
         if home == COMPILED[name]:
-            globals()[own] = getattr(module, own)
+            globals()[own] = _for_floats(getattr(module, own), getattr(reference, own))
     return globals()[name]
+
+
+def _for_floats(fast: Any, plain: Any) -> Any:
+    """The fast kernel for float32 and float64; for what else there is (float16, complex) the readable one."""
+    numbers = {np.dtype(np.float32).num, np.dtype(np.float64).num}
+
+    @functools.wraps(fast)
+    def kernel(x: Any, *args: Any) -> Any:
+        return (fast if isinstance(x, int) or x.dtype.num in numbers else plain)(x, *args)
+
+    return kernel

@@ -15,18 +15,21 @@ SMALL = 1 << 16  # fewer elements are done before a second thread has woken up
 
 def relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0); NaN stays NaN."""
-    x = np.ascontiguousarray(x)
-    y = np.empty_like(x)
-    parallel_for(x.size, _relu, x.reshape(-1), y.reshape(-1), threads=_threads(x.size))
+    y = np.empty(x.shape, x.dtype)
+    parallel_for(x.size, _relu, _flat(x), y.reshape(-1), threads=_threads(x.size))
     return y
 
 
 def relu_mask(g: np.ndarray, y: np.ndarray) -> np.ndarray:
     """g where y > 0, else 0."""
-    g, y = np.ascontiguousarray(g), np.ascontiguousarray(y)
-    masked = np.empty_like(g)
-    parallel_for(g.size, _relu_mask, g.reshape(-1), y.reshape(-1), masked.reshape(-1), threads=_threads(g.size))
+    masked = np.empty(g.shape, g.dtype)
+    parallel_for(g.size, _relu_mask, _flat(g), _flat(y), masked.reshape(-1), threads=_threads(g.size))
     return masked
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """x, or a copy, as a plain vector: one type for Numba to compile for."""
+    return (x if x.flags.carray else x.copy(order="C")).reshape(-1)
 
 
 def _threads(elements: int) -> int:
