@@ -167,7 +167,7 @@ TABLE = (
     Op("minimum", ops.minimum, naive.minimum, inputs.broadcasting("distinct"), order=2, kinks="ties",
        at_kinks=at_kinks.half_each(-1), keeps=("own",), edges=edges_of_two()),
     Op("where", lambda a, b, condition: ops.where(condition, a, b), naive.where, inputs.where_inputs, order=2,
-       analytic=True, affine="all",
+       analytic=True, affine="all", keeps=("own",),
        edges=(edge((0, 2), (2,), condition=np.array(True)), edge((), (), condition=np.array(False)))),
     Op("compare", ops.compare, naive.compare, order=0,
        inputs=inputs.with_options(inputs.broadcasting("ties"), how=["less", "less_equal", "greater", "greater_equal",
@@ -260,7 +260,7 @@ TABLE = (
        edges=(edge((0, 3), axis=1), edge((2, 0), axis=1), edge((2, 1), axis=1), edge((3, 4), values="large", axis=0))),
     # losses
     Op("cross_entropy", ops.cross_entropy, naive.cross_entropy, inputs.cross_entropy_inputs, order=3, analytic=True,
-       composition=cross_entropy_composed, keeps=(0,),
+       composition=cross_entropy_composed, keeps=(0, "own"),
        edges=(edge((0, 3), labels=np.zeros(0, int), reduction="sum"),
               edge((1, 1), labels=np.zeros(1, int), reduction="mean"),
               edge((3, 4), values="large", labels=np.array([0, 3, 1]), reduction="none"))),
