@@ -1,9 +1,9 @@
 """What all tests share: on which devices they run, how many examples hypothesis tries, and what is left out.
 
-    pytest                                  device-dependent tests run on "reference" and on "cpu"
-    pytest --device cpu                     only the device-dependent tests, on one device
-    HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of everything
-    pytest -m torch                         comparisons with PyTorch
+pytest                                  device-dependent tests run on "reference" and on "cpu"
+pytest --device cpu                     only the device-dependent tests, on one device
+HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of everything
+pytest -m torch                         comparisons with PyTorch
 """
 
 from __future__ import annotations

@@ -153,9 +153,7 @@ def input_gradient_with(**options):
     def change(self, gy, gx, gw, gb):
         if gx is not None:
             moved = self.window._replace(**options)
-            gx = ConvTranspose2d.apply(
-                gy, self.saved[1], None, window=moved, groups=self.groups, output_size=self.size
-            )
+            gx = ConvTranspose2d.apply(gy, self.saved[1], None, window=moved, groups=self.groups, output_size=self.size)
         return gx, gw, gb
 
     return after_backward(Conv2d, change)

@@ -90,8 +90,6 @@ def edges_of_windows(**options: Any) -> tuple[Case, ...]:
     )
 
 
-
-
 # --- functions of tensors and attributes, where the op's own signature is another -------------------------------------
 
 

@@ -79,9 +79,7 @@ def cotangent_for(case: Case, y: Tensor) -> np.ndarray:
     return case.cotangent(y.shape, y.dtype)
 
 
-def gradients(
-    op: Op, case: Case, arrays: Arrays, device: str, cotangent: np.ndarray | None = None
-) -> list[np.ndarray]:
+def gradients(op: Op, case: Case, arrays: Arrays, device: str, cotangent: np.ndarray | None = None) -> list[np.ndarray]:
     """The gradient in each array that is there, of the op's result contracted with the cotangent."""
     tensors = tensors_of(arrays, device)
     y = call(op, case, tensors, device)
