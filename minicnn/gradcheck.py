@@ -41,7 +41,8 @@ from .function import enable_grad, no_grad
 from .probing import Arrays, array_of, away_from_zero, floating, has_array, norm, nudged, pull, same
 from .tensor import Tensor
 
-STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # times the size of the input; the first that is consistent is used
+# Times the size of the input; the first that is consistent is used. No multiples: rounding would repeat itself in them.
+STEPS = tuple(1e-3 / 9.7313**k for k in range(6))
 COMPLEX_STEP = 1e-20
 SCALES = (2.0, -(2.0**30), 2.0**-30)  # powers of two are exact, so a linear backward scales to the last bit
 GROSS = 1e-2  # atol never excuses an error of this part of a derivative that was clearly measured
@@ -145,6 +146,9 @@ class Slope(NamedTuple):
     step: float
     sides: tuple[float, float]  # one-sided slopes, left and right
 
+    def confirms(self, other: Slope, within: float) -> bool:
+        return abs(self.value - other.value) <= within and max(self.spread, self.noise) <= within
+
     def doubt(self, tolerance: float) -> str:
         """Why it is not known to within the tolerance; "" if it is."""
         if not np.isfinite([self.value, self.spread]).all():
@@ -240,10 +244,12 @@ class Check:
                 gradient = self.pull(*self.call(arrays, self.problem.places), self.cotangents)[index]
             v = away_from_zero(self.random, gradient.shape)
             analytic, size = float((gradient * v).sum()), norm([gradient * v])
-            suspect = None
+            suspect, nearest = None, np.inf
             for slope in self.slopes(arrays, index, v, gradient):
                 error = abs(analytic - slope.value)
-                if suspect is not None and abs(slope.value - suspect.value) <= error / 10:  # two steps say the same
+                nearest = np.fmin(nearest, error)
+                # Rounding can look like a slope, once: the next step must agree, and no larger one speak for backward.
+                if suspect is not None and slope.confirms(suspect, error / 10) and error <= 10 * nearest:
                     self.explain(suspect, index, arrays, gradient, analytic, attempt)
                 suspect, tolerance = None, self.atol + self.rtol * max(size, abs(slope.value))
                 why = slope.doubt(tolerance) if np.isfinite(size) else "the gradient nearby is NaN or inf"

@@ -219,6 +219,11 @@ def max_pool2d(x, window):
 
 
 @kernel
+def relu_max_pool2d(x, window):
+    """max_pool2d(relu(x), window), with index −1 where the result is not above 0: no gradient passes there."""
+
+
+@kernel
 def max_pool2d_scatter(gy, indices, size):
     """gx (N, C, H, W) with (H, W) = size: gy added at its index, −1 ignored. Adjoint of max_pool2d_gather."""
 

@@ -193,6 +193,11 @@ def max_pool2d(x, window):
     return y, indices.astype(np.int32)
 
 
+def relu_max_pool2d(x, window):
+    y, indices = max_pool2d(relu(x), window)
+    return y, np.where(y > 0, indices, np.int32(-1))
+
+
 def max_pool2d_scatter(gy, indices, size):
     n, c = gy.shape[:2]
     planes = np.zeros((n, c, size[0] * size[1] + 1), gy.dtype)  # index −1 falls into the extra last place

@@ -221,12 +221,12 @@ class Module:
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """forward(), between the hooks. An error on its way out learns the path of the module it came from."""
         try:
             for pre_hook in tuple(self._forward_pre_hooks):
                 pre_hook(self, inputs)
-            output = self.forward(*inputs)
+            output = self.forward(*inputs, **options)
             for hook in tuple(self._forward_hooks):
                 replaced = hook(self, inputs, output)
                 output = output if replaced is None else replaced
@@ -252,6 +252,11 @@ class Module:
         """Call hook(module, inputs, output) after each forward; what it returns, if not None, replaces the output."""
         self._forward_hooks.append(hook)
         return Handle(self._forward_hooks, hook)
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether someone looks at what goes in or comes out."""
+        return bool(self._forward_pre_hooks or self._forward_hooks)
 
     # --- how it looks ---
 

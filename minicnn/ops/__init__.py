@@ -33,7 +33,7 @@ from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .dropout import dropout
 from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
-from .pool import avg_pool2d, max_pool2d
+from .pool import avg_pool2d, max_pool2d, relu_max_pool2d
 from .reduction import argmax, max, mean, min, sum, sum_to
 from .shape import (
     broadcast_to,
@@ -52,10 +52,10 @@ from .shape import (
 
 __all__ = [
     "abs", "add", "argmax", "avg_pool2d", "broadcast_to", "cast", "compare", "concat", "conv2d", "conv2d_weight",
-    "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flatten", "getitem", "linear", "log",
-    "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad",
-    "pow", "relu", "reshape", "scaled_tanh", "scatter_add", "sigmoid", "softmax", "sqrt", "squeeze", "stack", "sub",
-    "sum", "sum_to", "tanh", "to", "transpose", "where",
+    "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flatten", "getitem", "linear",
+    "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul",
+    "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "scatter_add", "sigmoid", "softmax",
+    "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
 ]  # fmt: skip
 
 

@@ -137,6 +137,10 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     return y
 
 
+def relu_max_pool2d(x, kernel_size, **options):
+    return max_pool2d(np.where(x < 0, 0, x), kernel_size, **options)
+
+
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     steps = kernel_size if stride is None else stride
     rows, columns = window_starts(x.shape[2:], kernel_size, steps, padding, 1, ceil_mode)

@@ -21,6 +21,7 @@ COMPILED = {
     "conv_transpose2d": "conv",
     "conv2d_weight": "conv",
     "max_pool2d": "pool",
+    "relu_max_pool2d": "pool",
     "max_pool2d_scatter": "pool",
     "max_pool2d_gather": "pool",
     "avg_pool2d": "pool",
