@@ -1,4 +1,4 @@
-"""Train LeNet-5 on MNIST: from nothing to 99 % in about a minute, offline, with pictures of what it learned.
+"""Train LeNet-5 on MNIST: from nothing to 99 % in under a minute, offline, with pictures of what it learned.
 
     python examples/train_lenet_mnist.py                        the network people mean today
     python examples/train_lenet_mnist.py --model lenet5_1998    the network of 1998, partial connections and all
@@ -34,13 +34,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="default: 64")
     parser.add_argument("--lr", type=float, help="learning rate of the first epoch; default: the model's recipe")
     parser.add_argument("--seed", type=int, help="of weights and shuffling; default: 0")
-    parser.add_argument("--device", default="cpu", help="cpu (fast, the default) or reference (plain NumPy)")
+    parser.add_argument("--device", help="cpu (fast, the default) or reference (plain NumPy)")
     parser.add_argument("--out", type=Path, default=Path("runs/lenet_mnist"), help="folder for results")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, or start one")
     parser.add_argument("--data", type=Path, help="folder of IDX files to use instead of the embedded MNIST")
     args = parser.parse_args()
 
-    minicnn.use(args.device)
+    if args.device is not None:
+        minicnn.use(args.device)
     run = RunFolder(args.out)
     name = run.settings(vars(args), {"model": "lenet5"}, args.resume)["model"]
     lr, lr_factor, weight_decay, epochs, loss = RECIPES[name]

@@ -19,7 +19,7 @@ import numpy as np
 
 from . import device as devices
 from . import kernels
-from .errors import AnomalyError, GraphError, ShapeError
+from .errors import AnomalyError, DTypeError, GraphError, ShapeError
 from .function import Edge, Function, set_grad_enabled
 from .tensor import Tensor
 
@@ -53,11 +53,14 @@ def grad(
     inputs may be leaves or results of ops. An input that the outputs do not depend on raises GraphError, or gives
     None with allow_unused. The other arguments and errors are those of backward().
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]  # type: ignore[list-item]
+    inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]  # type: ignore[list-item]
     cotangents = list(grad_outputs) if isinstance(grad_outputs, list | tuple) else [grad_outputs] * len(outputs)
     if len(cotangents) != len(outputs):
         raise ShapeError(f"grad got {len(outputs)} outputs and {len(cotangents)} grad_outputs: give one for each")
+    for tensor in (*outputs, *inputs):
+        if not isinstance(tensor, Tensor):
+            raise DTypeError(f"grad takes Tensors, got a {type(tensor).__name__}")
     for position, tensor in enumerate(inputs):
         if not tensor.requires_grad:
             raise GraphError(f"input {position} of grad, of shape {tensor.shape}, does not require a gradient")
@@ -233,7 +236,10 @@ def _call_backward(node: Function, gradients: list[Tensor]) -> tuple[Tensor | No
         returned = node.backward(*gradients)
     except AnomalyError as error:
         raise AnomalyError(f"backward of {node.name}, called at {node.call_line}, made the first NaN") from error
-    returned = returned if isinstance(returned, tuple) else (returned,)
+    returned = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+    for gradient in returned:
+        if gradient is not None and not isinstance(gradient, Tensor):
+            raise GraphError(f"backward of {node.name} must return Tensors or None, not a {type(gradient).__name__}")
     if len(returned) != len(node.edges):
         raise GraphError(
             f"backward of {node.name} returned {len(returned)} gradients for {len(node.edges)} inputs: "
@@ -292,8 +298,13 @@ def _through_hooks(gradient: Tensor, hooks: Sequence[Callable] | None) -> Tensor
     for hook in tuple(hooks or ()):
         replaced = hook(gradient)
         if replaced is not None:
-            if replaced.shape != gradient.shape:
-                raise ShapeError(f"a hook turned a gradient of shape {gradient.shape} into one of {replaced.shape}")
+            if not isinstance(replaced, Tensor):
+                raise GraphError(f"a hook must return a Tensor or None, not a {type(replaced).__name__}")
+            if replaced.shape != gradient.shape or replaced.dtype != gradient.dtype:
+                raise ShapeError(
+                    f"a hook turned a gradient of shape {gradient.shape}, {gradient.dtype} into one of "
+                    f"{replaced.shape}, {replaced.dtype}: they must be equal"
+                )
             gradient = replaced
     return gradient
 

@@ -20,9 +20,9 @@ import functools
 import importlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import ArgumentError, DeviceError
 
@@ -85,7 +85,8 @@ def _from_environment() -> str:
 
 
 class use:
-    """Choose the device for new tensors: `minicnn.use("reference")` from now on, `with minicnn.use(...):` for a block.
+    """Choose the device for new tensors: `minicnn.use("reference")` from now on, `with minicnn.use(...):` for a block,
+    `@minicnn.use(...)` for a function.
 
     Raises DeviceError for a device that does not exist.
     """
@@ -93,20 +94,34 @@ class use:
     def __init__(self, name: str):
         global _process_default
         self.name = check(name)
-        self._before_call = _process_default
+        self._undo: tuple[str | None, str | None] | None = (_process_default, state.default)
         self._before: list[str | None] = []
-        _process_default = name
+        if state.default is None:
+            _process_default = name
+        else:  # inside of a block: until its end
+            state.default = name
 
     def __enter__(self) -> use:
         global _process_default
-        if not self._before:  # the call itself had chosen for the process: inside `with` the choice ends with the block
-            _process_default = self._before_call
+        if self._undo is not None:  # the call itself had chosen already: a block's choice ends with the block
+            (_process_default, state.default), self._undo = self._undo, None
         self._before.append(state.default)
         state.default = self.name
         return self
 
     def __exit__(self, *exc: object) -> None:
         state.default = self._before.pop()
+
+    def __call__(self, function: Callable) -> Callable:
+        with self:  # takes back what the call had chosen
+            pass
+
+        @functools.wraps(function)
+        def used(*args: Any, **options: Any) -> Any:
+            with self:
+                return function(*args, **options)
+
+        return used
 
 
 def resolve(names: Iterable[str]) -> str:
@@ -162,8 +177,9 @@ class Generator:
 
     def manual_seed(self, seed: int) -> None:
         """Start again at call 0 of another seed (0 ≤ seed < 2⁶⁴)."""
-        if not 0 <= int(seed) < 2**64:
-            raise ArgumentError(f"a seed is an integer from 0 to 2⁶⁴ − 1, got {seed}")
+        whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+        if not whole or not 0 <= int(seed) < 2**64:
+            raise ArgumentError(f"a seed is an integer from 0 to 2⁶⁴ − 1, got {seed!r}")
         self.seed, self.calls = int(seed), 0
 
     def next_call(self) -> tuple[int, int]:

@@ -90,6 +90,16 @@ class detect_anomaly(_Switch):
 
     def __init__(self, enabled: bool = True):
         super().__init__(enabled)
+        self.quiet: list[Any] = []
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.quiet.append(np.errstate(all="ignore"))  # NumPy's warning would come before the op is named
+        self.quiet[-1].__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        self.quiet.pop().__exit__(None, None, None)
+        super().__exit__(*exc)
 
 
 def is_grad_enabled() -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import device as devices
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, IndexingError, ShapeError
 
 if TYPE_CHECKING:
     from .autograd import Function
@@ -26,7 +26,8 @@ def as_dtype(dtype: Any) -> np.dtype:
     try:
         return np.dtype(dtype)
     except TypeError:
-        raise DTypeError(f"{dtype!r} is no dtype: use a name such as 'float32' or 'float64'") from None
+        known = ", ".join(devices.DEVICES)
+        raise DTypeError(f"{dtype!r} is no dtype, such as 'float32' or 'float64', and no device ({known})") from None
 
 
 class Tensor:
@@ -69,11 +70,16 @@ class Tensor:
             data = data.data
         if not isinstance(data, np.ndarray):
             typed = isinstance(data, np.generic) or hasattr(data, "dtype")
-            data = np.asarray(data)
+            try:
+                data = np.asarray(data)
+            except ValueError:
+                raise DTypeError("a Tensor is made of numbers in rows of equal length; these rows differ") from None
             if not typed and data.dtype == np.float64:
                 data = data.astype(DEFAULT_DTYPE)
         if dtype is not None:
             data = data.astype(as_dtype(dtype), copy=False)
+        if not data.dtype.isnative:
+            data = data.astype(data.dtype.newbyteorder("="))
         if data.dtype.kind not in "fciub":
             raise DTypeError(f"a Tensor holds numbers, got an array of dtype {data.dtype}: convert it first")
         self.data = data
@@ -152,6 +158,9 @@ class Tensor:
             raise ShapeError(f"a tensor of shape {self.shape} is neither true nor false: use .numpy().any() or .all()")
         return bool(self.data)
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __contains__(self, value: Any) -> bool:
         return value in self.data
 
@@ -212,9 +221,11 @@ class Tensor:
                 f"writing into a tensor of shape {self.shape} that requires a gradient would make backward wrong: "
                 "use ops.where, or write into .detach() if that is meant"
             )
-        if isinstance(index, Tensor):
-            index = index.data
-        self.data[index] = value.data if isinstance(value, Tensor) else value
+        index = index.data if isinstance(index, Tensor) else index
+        try:
+            self.data[index] = value.data if isinstance(value, Tensor) else value
+        except (IndexError, ValueError, TypeError) as error:
+            raise IndexingError(f"writing to [{index!r}] of a tensor of shape {self.shape}: {error}") from None
         self.version[0] += 1
 
     def copy_(self, source: Any) -> Self:
@@ -234,8 +245,11 @@ class Handle:
         self.hooks, self.hook = hooks, hook
 
     def remove(self) -> None:
-        if self.hook in self.hooks:
-            self.hooks.remove(self.hook)
+        for position, hook in enumerate(self.hooks):
+            if hook is self.hook:
+                del self.hooks[position]
+                self.hook = None  # removing twice takes away one
+                return
 
     def __enter__(self) -> Self:
         return self

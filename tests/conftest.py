@@ -9,6 +9,7 @@ pytest -m torch                         comparisons with PyTorch
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +41,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
         name = metafunc.config.getoption("--device")
         metafunc.parametrize("device", [name] if name else USUAL_DEVICES)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """hypothesis gives a parametrised test new settings at each call, each a child of the last: take them off again.
+
+    With derandomize nothing in this chain is cached, and after 900 calls asking for the database recurses too deep.
+    """
+    function = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+    before = getattr(function, "_hypothesis_internal_use_settings", None)
+    try:
+        return (yield)
+    finally:
+        if before is not None:
+            function._hypothesis_internal_use_settings = before
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -280,6 +280,57 @@ def test_a_hook_may_not_change_the_shape():
         (x * 2.0).sum().backward()
 
 
+@pytest.mark.parametrize("wrong", [lambda g: g.numpy(), lambda g: 1.0, lambda g: g.to("float32")])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_hook_must_return_the_same_kind_of_tensor(wrong, inner):
+    x = leaf(1.0, 2.0)
+    h = x * 2.0
+    (h if inner else x).register_hook(wrong)
+    with pytest.raises((GraphError, ShapeError), match="hook"):
+        h.sum().backward()
+    assert x.grad is None
+
+
+def test_removing_one_of_two_equal_hooks_leaves_the_other():
+    x, seen = leaf(1.0), []
+
+    def hook(g):
+        seen.append(1)
+
+    first = x.register_hook(hook)
+    x.register_hook(hook)
+    first.remove()
+    first.remove()
+    x.sum().backward()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_are_arrays_of_their_own_that_may_be_written(create_graph):
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    h = (a + b).retain_grad()
+    h.sum().backward(create_graph=create_graph)
+    for g in (a.grad, b.grad, h.grad):
+        assert g.data.flags.writeable and g.data.strides == (8,)
+    assert not np.shares_memory(a.grad.data, b.grad.data) and not np.shares_memory(a.grad.data, h.grad.data)
+
+
+def test_a_view_written_to_is_noticed_in_what_it_is_a_view_of():
+    h = leaf(1.0, 2.0) * 1.0
+    y = h * h
+    h.reshape(2, 1).detach()[0] = 7.0
+    with pytest.raises(GraphError, match="changed in place"):
+        y.sum().backward()
+
+
+def test_counting_and_narrow_sums_are_exact():
+    assert int((Tensor([1.0, 2.0, 3.0]) > 0).sum()) == 3
+    assert int(Tensor(np.ones(300, np.uint8)).sum()) == 300
+    assert Tensor(np.full(65_536, 0.25, np.float16)).sum().item() == 16_384
+    assert Tensor(np.ones(3, ">f4")).mean().dtype == np.dtype(np.float32)
+    assert f"{Tensor(1.5):.2f}" == "1.50"
+
+
 def test_a_hook_where_none_can_be_called_is_refused():
     with pytest.raises(GraphError, match="never be called"):
         Tensor(np.ones(2)).register_hook(print)
@@ -401,6 +452,20 @@ def test_use_is_a_switch_and_a_block():
         assert Tensor([1.0]).device == "reference"
     finally:
         minicnn.use("cpu")
+
+
+def test_use_inside_of_a_block_ends_with_it_and_decorates_functions():
+    with minicnn.use("reference"):
+        minicnn.use("cpu")
+        assert Tensor([1.0]).device == "cpu"
+    assert Tensor([1.0]).device == "cpu"
+
+    @minicnn.use("reference")
+    def made():
+        return Tensor([1.0]).device
+
+    assert Tensor([1.0]).device == "cpu" and made() == "reference" and made() == "reference"
+    assert Tensor([1.0]).device == "cpu"
 
 
 def test_an_op_runs_on_the_device_of_its_inputs(monkeypatch):

@@ -24,10 +24,15 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, Any], facts: Mapping[
 
     Raises TrainingError if the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save  # when first needed
 
-    metadata = {FACTS: json.dumps(dict(facts or {}), sort_keys=True, allow_nan=False)}
-    write_atomically(path, save({name: np.asarray(a, order="C") for name, a in arrays.items()}, metadata))
+    try:
+        metadata = {FACTS: json.dumps(dict(facts or {}), sort_keys=True, allow_nan=False)}
+        content = save({name: np.asarray(a, order="C") for name, a in arrays.items()}, metadata)
+    except (TypeError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be written: arrays must be of numbers, facts of JSON ({error})") from None
+    write_atomically(path, content)
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -44,7 +49,9 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator of its own)
             facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no object")
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is no readable checkpoint, it may be truncated or another kind of file ({error}): "
             "delete it, or restore it from a copy"

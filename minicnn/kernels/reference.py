@@ -9,6 +9,8 @@ The other books must agree with this one to rounding; tests/ compare them, and c
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
@@ -35,9 +37,10 @@ def compare(a, b, how):
 
 
 def sum(x, axis, keepdims):
-    wider = np.float32 if x.dtype == np.float16 else None  # None: NumPy's choice, which counts bools as integers
-    total = np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)
-    return total.astype(x.dtype) if wider else total
+    if x.dtype.kind in "biu":
+        return np.sum(x, axis=axis, keepdims=keepdims)  # NumPy counts bools and small integers in 64 bits
+    wider = np.float32 if x.dtype == np.float16 else x.dtype
+    return np.asarray(np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)).astype(x.dtype, copy=False)
 
 
 def amax(x, axis, keepdims):
@@ -148,15 +151,16 @@ def col2im(columns, window, size):
 def conv2d(x, w, b, window, groups):
     n, k = len(x), len(w)
     p, q = window.output_size(x.shape[2:])
-    columns = im2col(x, window).reshape(n, groups, w[0].size, p * q)
-    weight = w.reshape(groups, k // groups, w[0].size)
+    depth = math.prod(w.shape[1:])
+    columns = im2col(x, window).reshape(n, groups, depth, p * q)
+    weight = w.reshape(groups, k // groups, depth)
     y = np.matmul(weight, columns).reshape(n, k, p, q)
     return y if b is None else y + b[:, None, None]
 
 
 def conv_transpose2d(gy, w, b, window, groups, output_size):
     n, k, p, q = gy.shape
-    weight = w.reshape(groups, k // groups, w[0].size)
+    weight = w.reshape(groups, k // groups, math.prod(w.shape[1:]))
     gradient = gy.reshape(n, groups, k // groups, p * q)
     columns = np.matmul(weight.transpose(0, 2, 1), gradient)  # (N, groups, C/groups·R·S, P·Q)
     gx = col2im(columns.reshape(n, groups * w.shape[1], *window.kernel, p, q), window, output_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -221,36 +222,36 @@ class ScaledTanh(Module):
 
 
 class Softmax(Module):
-    """e^x / Σ e^x along `axis`."""
+    """e^x / Σ e^x along the axis `dim`."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, dim: int = -1):
         super().__init__()
-        self.axis = axis
+        self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.softmax(x, self.axis)
+        return ops.softmax(x, self.dim)
 
 
 class LogSoftmax(Module):
-    """ln softmax along `axis`."""
+    """ln softmax along the axis `dim`."""
 
-    def __init__(self, axis: int = -1):
+    def __init__(self, dim: int = -1):
         super().__init__()
-        self.axis = axis
+        self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.log_softmax(x, self.axis)
+        return ops.log_softmax(x, self.dim)
 
 
 class Flatten(Module):
-    """All axes from start_axis on as one: (N, C, H, W) -> (N, C·H·W)."""
+    """All axes from start_dim on as one: (N, C, H, W) -> (N, C·H·W)."""
 
-    def __init__(self, start_axis: int = 1):
+    def __init__(self, start_dim: int = 1):
         super().__init__()
-        self.start_axis = start_axis
+        self.start_dim = start_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.flatten(x, self.start_axis)
+        return ops.flatten(x, self.start_dim)
 
 
 class Identity(Module):
@@ -268,9 +269,9 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5):
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ArgumentError(f"Dropout needs a probability p from 0 to 1, got {p}")
-        self.p = float(p)
+        if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
+            raise ArgumentError(f"Dropout needs a probability p from 0 to 1, got {p!r}")
+        self.p: float = float(p)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.dropout(x, self.p, self.training)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from .. import device as devices
-from ..errors import CheckpointError, GraphError, MinicnnError
+from ..errors import CheckpointError, DTypeError, GraphError, MinicnnError
 from ..tensor import Handle, Tensor, as_dtype
 
 
@@ -75,6 +75,8 @@ class Module:
 
     def register_buffer(self, name: str, value: Any) -> None:
         """Own `value` (array or Tensor) as state that is saved and moved with the module but not trained."""
+        if name in self._parameters or name in self._modules:
+            raise GraphError(f"{type(self).__name__} already has a {name}, which is no buffer: choose another name")
         self.__dict__.pop(name, None)
         self._buffers[name] = value if isinstance(value, Tensor) else Tensor(value)
 
@@ -82,6 +84,8 @@ class Module:
         """Own another module under a name that need not be a Python identifier, such as "0"."""
         if not name or "." in name:
             raise GraphError(f"a module's name must not be empty or have a dot, got {name!r}")
+        if not isinstance(module, Module):
+            raise GraphError(f"{name} of {type(self).__name__} must be a Module, not a {type(module).__name__}")
         self._modules[name] = module
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -150,6 +154,8 @@ class Module:
         Raises CheckpointError with the whole difference if names are missing or unexpected (strict only) or shapes
         differ; then nothing is changed.
         """
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"load_state_dict takes names and arrays, not a {type(state).__name__}")
         own = dict(self._state())
         given = {name: np.asarray(value) for name, value in state.items()}
         lines = [f"  missing     {name} {own[name].shape}" for name in own if name not in given and strict]
@@ -188,6 +194,8 @@ class Module:
         elif target is not None:
             dtype = target
         new_dtype = None if dtype is None else as_dtype(dtype)
+        if new_dtype is not None and new_dtype.kind not in "fc":
+            raise DTypeError(f"the weights of a module are floating-point numbers, they cannot be {new_dtype}")
         if device is not None:
             devices.check(device)
         for _, tensor in self._state():
@@ -204,8 +212,8 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; they become None, also without set_to_none, which is there for PyTorch's sake."""
         for parameter in self.parameters():
             parameter.grad = None
 

@@ -112,6 +112,8 @@ def _row(name: str, module: Module) -> Row:
 def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
     """Run the model once on zeros, in evaluation mode but recording, and read off every layer.
 
+    Each layer is run by itself; where Sequential computes two neighbours together, less is kept than the table says.
+
     Raises ShapeError if input_shape is not (C, H, W), (N, C, H, W) or another shape the model takes.
     """
     shape = tuple(input_shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ArgumentError
-from .optimizer import Optimizer
+from .optimizer import Optimizer, number
 
 
 class Adam(Optimizer):
@@ -32,6 +32,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ArgumentError(f"Adam needs two betas, got {betas!r}")
+        for name, value in (("beta1", betas[0]), ("beta2", betas[1]), ("eps", eps), ("weight_decay", weight_decay)):
+            number(f"Adam's {name}", value)
         if not all(0 <= beta < 1 for beta in betas) or eps < 0 or weight_decay < 0:
             raise ArgumentError(
                 f"Adam needs 0 ≤ betas < 1 and eps, weight_decay ≥ 0, got {betas}, {eps}, {weight_decay}"

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import device as devices
-from ..errors import ArgumentError, CheckpointError
+from ..errors import ArgumentError, CheckpointError, ShapeError
 from ..tensor import Tensor
+
+NUMBERS = ("lr", "momentum", "dampening", "weight_decay", "eps")
+
+
+def number(name: str, value: Any) -> None:
+    """ArgumentError unless value is a number, and not NaN."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value):
+        raise ArgumentError(f"{name} must be a number, got {value!r}")
+
+
+def _what(gradient: Any) -> str:
+    if not isinstance(gradient, Tensor):
+        return f"a {type(gradient).__name__}: it must be a Tensor"
+    return f"of shape {gradient.shape}, {gradient.dtype}: they must be equal"
 
 
 class Optimizer:
@@ -22,7 +38,11 @@ class Optimizer:
     slots: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], **defaults: Any):
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise ArgumentError(f"{type(self).__name__} takes a list of Tensors: pass model.parameters()")
         given = list(params)
+        if any(isinstance(group, dict) and "params" not in group for group in given):
+            raise ArgumentError(f'a group of {type(self).__name__} needs "params"')
         groups = given if given and all(isinstance(group, dict) for group in given) else [{"params": given}]
         self.param_groups: list[dict[str, Any]] = [
             {**defaults, **group, "params": list(group["params"])} for group in groups
@@ -35,8 +55,10 @@ class Optimizer:
         if len({id(p) for p in tensors}) < len(tensors):
             raise ArgumentError(f"{type(self).__name__} got a parameter twice: it would be updated twice a step")
         for group in self.param_groups:
-            if not group["lr"] >= 0:
-                raise ArgumentError(f"a learning rate must be at least 0, got {group['lr']}")
+            for name, value in group.items():
+                number(f"{type(self).__name__}'s {name}", value) if name in NUMBERS else None
+            if not 0 <= group["lr"] < math.inf:
+                raise ArgumentError(f"a learning rate must be at least 0 and finite, got {group['lr']}")
             group["initial_lr"] = group["lr"]
         self.state: dict[int, dict[str, np.ndarray]] = {}  # position of the parameter -> its arrays
         self.steps = 0
@@ -46,8 +68,8 @@ class Optimizer:
         """The learning rate of the first group."""
         return self.param_groups[0]["lr"]
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; they become None, whatever set_to_none says."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -59,6 +81,10 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
+                    if not isinstance(p.grad, Tensor) or p.grad.shape != p.shape or p.grad.dtype != p.dtype:
+                        raise ShapeError(
+                            f"the gradient of a parameter of shape {p.shape}, {p.dtype} is {_what(p.grad)}"
+                        )
                     state = self.state.setdefault(position, {})
                     with devices.computing(p.device):
                         self.update(p.data, p.grad.data, state, group)

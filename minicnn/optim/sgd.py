@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ArgumentError
-from .optimizer import Optimizer
+from .optimizer import Optimizer, number
 
 
 class SGD(Optimizer):
@@ -33,6 +33,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ):
+        for name, value in (("momentum", momentum), ("dampening", dampening), ("weight_decay", weight_decay)):
+            number(f"SGD's {name}", value)
         if momentum < 0 or weight_decay < 0:
             raise ArgumentError(f"SGD needs momentum and weight_decay ≥ 0, got {momentum} and {weight_decay}")
         if nesterov and (momentum <= 0 or dampening != 0):

@@ -105,6 +105,10 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every_steps: int | None = None):
         self.path, self.every_steps = Path(path), every_steps
 
+    def settings(self) -> dict[str, Any]:
+        """What the saved run was started with; {} if there is no file."""
+        return dict(load_checkpoint(self.path)[1].get("settings", {})) if self.path.exists() else {}
+
     def resume(self, trainer: Trainer) -> bool:
         """Continue from the file if there is one, and say whether. Raises CheckpointError if it does not fit."""
         if not self.path.exists():
@@ -163,14 +167,14 @@ class LogFile(Callback):
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any], seconds: float, images_per_second: float) -> None:
         timing = {"seconds": round(seconds, 3), "images_per_second": round(images_per_second, 1)}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": "epoch", **record, **timing}) + "\n")
+            file.write(json.dumps({"event": "epoch", **record, **timing}, allow_nan=False) + "\n")
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a log; a line that a kill cut short is left out."""
     lines = []
     if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 line = json.loads(text)
             except ValueError:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import ArrayDataset
+from ..data.dataset import whole_number
 from ..errors import MinicnnError, TrainingError
 from ..explain import pictures
 from .callbacks import Callback, Checkpoint, LogFile, ProgressBar
@@ -42,7 +43,7 @@ class RunFolder:
 
     def settings(self, given: Mapping[str, Any], defaults: Mapping[str, Any], resume: bool) -> dict[str, Any]:
         """For each name in defaults: what was given (not None), else what the run to resume has, else the default."""
-        earlier = self.log.start_settings() if resume and self.checkpoint.path.exists() else {}
+        earlier = {**self.log.start_settings(), **self.checkpoint.settings()} if resume else {}
         return {
             name: earlier.get(name, default) if given.get(name) is None else given[name]
             for name, default in defaults.items()
@@ -58,6 +59,9 @@ class RunFolder:
         Only now is anything deleted: whatever could be refused has been by then. `settings` are written to the log;
         all but the number of epochs must be those the run was started with. Raises CheckpointError if they are not.
         """
+        for name in ("epochs", "batch_size"):
+            if name in settings:
+                whole_number(name, settings[name], 1)
         self.log.settings = dict(settings)
         trainer.settings = {name: value for name, value in settings.items() if name != "epochs"}
         if resume and self.checkpoint.resume(trainer):
@@ -121,6 +125,8 @@ def teaching_errors() -> Iterator[None]:
         yield
     except MinicnnError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except OSError as error:  # a disk that is full, a folder that was taken away
+        sys.exit(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

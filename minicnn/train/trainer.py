@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..data import DataLoader, Dataset
+from ..data.dataset import whole_number
 from ..device import generator
-from ..errors import ArgumentError, CheckpointError, TrainingError
+from ..errors import CheckpointError, TrainingError
 from ..function import no_grad
 from ..nn import CrossEntropyLoss, Module
 from ..optim import Optimizer
@@ -73,7 +74,10 @@ class Trainer:
         self.progress = Progress()
         self.epochs = 0
         self.batches = 0  # per epoch
-        self.device = next(model.parameters()).device
+        first = next(model.parameters(), None)
+        if first is None:
+            raise TrainingError(f"{type(model).__name__} has no parameters: there is nothing to train")
+        self.device = first.device
 
     def fit(self, train: Dataset, test: Dataset | None, epochs: int, batch_size: int, seed: int = 0) -> list[dict]:
         """Train until `epochs` epochs are complete, from wherever progress stands; returns one record per epoch.
@@ -82,14 +86,14 @@ class Trainer:
         test_accuracy. The order of examples depends on seed and epoch alone.
         Raises TrainingError at a loss that is not finite, DataError for an empty data set or a bad batch_size.
         """
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ArgumentError(f"epochs must be an integer ≥ 1, got {epochs!r}")
+        epochs = whole_number("epochs", epochs, 1)
         loader = DataLoader(train, batch_size, shuffle=True, seed=seed)
         self.epochs, self.batches = epochs, len(loader)
         self._tell("on_fit_start")
         try:
-            while not self.finished:
-                self._epoch(loader, test)
+            with np.errstate(all="ignore"):  # a loss that overflows is reported below, with its step
+                while not self.finished:
+                    self._epoch(loader, test)
         finally:
             self._tell("on_fit_end")
         return self.progress.history
@@ -118,6 +122,11 @@ class Trainer:
         seconds = time.perf_counter() - started
         if test is not None:
             result = self.evaluate(test)
+            if not math.isfinite(result.loss):
+                raise TrainingError(
+                    f"the loss on the test set is {result.loss} after step {progress.step} "
+                    f"(epoch {progress.epoch + 1}): use a smaller learning rate{self._kept()}"
+                )
             record.update(test_loss=result.loss, test_accuracy=result.accuracy)
         speed = (progress.seen - first_seen) / seconds
         progress.history.append(record)
@@ -136,8 +145,7 @@ class Trainer:
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, batch "
-                f"{progress.batch + 1}): use a smaller learning rate, or detect_anomaly() to find the op; "
-                "the last checkpoint stays as it was"
+                f"{progress.batch + 1}): use a smaller learning rate, or detect_anomaly() to find the op{self._kept()}"
             )
         loss.backward()
         self.optimizer.step()
@@ -147,10 +155,20 @@ class Trainer:
         progress.batch += 1
         progress.step += 1
 
+    def _kept(self) -> str:
+        return "; the last checkpoint stays as it was" if self.progress.history else ""
+
     def evaluate(self, dataset: Dataset, batch_size: int = 500) -> Evaluation:
         """The model's loss, accuracy and predictions on a data set, in evaluation mode."""
-        was_training = self.model.training
+        modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
+        try:
+            return self._evaluate(dataset, batch_size)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def _evaluate(self, dataset: Dataset, batch_size: int) -> Evaluation:
         losses, predictions, confidences, labels = 0.0, [], [], []
         with no_grad():
             for x, y in DataLoader(dataset, batch_size).epoch(0):
@@ -160,7 +178,6 @@ class Trainer:
                 predictions.append(probabilities.argmax(axis=1))
                 confidences.append(probabilities.max(axis=1))
                 labels.append(y)
-        self.model.train(was_training)
         predicted = np.concatenate(predictions)
         accuracy = float(np.mean(predicted == np.concatenate(labels)))
         return Evaluation(losses / len(predicted), accuracy, predicted, np.concatenate(confidences))
@@ -180,7 +197,8 @@ class Trainer:
 
     def load_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Continue from what state() gave. Raises CheckpointError if other settings or another model made it."""
-        if not {"progress", "random", "settings"} <= set(facts):
+        wanted = {"progress", "random", "settings"}
+        if not wanted <= set(facts) or not {f.name for f in fields(Progress)} <= set(facts["progress"]):
             raise CheckpointError("the checkpoint holds weights but no training run: it cannot be resumed")
         then, now = facts["settings"], self.settings
         changed = [f"{name} {then.get(name)} then, {now.get(name)} now" for name in {**then, **now}

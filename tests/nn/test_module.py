@@ -198,3 +198,30 @@ def test_summary_shows_frozen_parameters():
     model = nn.Linear(2, 2)
     model.weight.requires_grad_(False)
     assert "2 trainable parameters, 4 frozen" in str(model.summary((5, 2)))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_relu_and_max_pool_together_are_what_they_are_apart(padding, device):
+    """Sequential computes the pair in one op, unless a hook looks; values and gradients may not show it."""
+    with minicnn.use(device):
+        x = np.random.default_rng(0).normal(size=(2, 3, 7, 6))
+        model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=padding), nn.Tanh())
+        results = []
+        for watched in (False, True):
+            seen = []
+            handle = model[0].register_forward_hook(lambda *args, seen=seen: seen.append(1)) if watched else None
+            leaf = Tensor(x, requires_grad=True)
+            y = model(leaf)
+            y.backward(np.arange(y.size, dtype=float).reshape(y.shape))
+            results.append((y.numpy(), leaf.grad.numpy()))
+            assert len(seen) == watched
+            if handle:
+                handle.remove()
+        np.testing.assert_array_equal(*[y for y, _ in results])
+        np.testing.assert_array_equal(*[g for _, g in results])
+
+
+def test_a_fused_pair_still_tells_where_it_failed():
+    model = nn.Sequential(nn.Identity(), nn.ReLU(), nn.MaxPool2d(9))
+    with pytest.raises(ShapeError, match=r"^2 \(MaxPool2d"):
+        model(Tensor(np.ones((1, 1, 4, 4), np.float32)))

@@ -12,7 +12,7 @@ import pytest
 import minicnn
 from minicnn import Tensor, nn, optim
 from minicnn.data import MNIST, ArrayDataset
-from minicnn.errors import ArgumentError, CheckpointError, DataError, TrainingError
+from minicnn.errors import CheckpointError, DataError, TrainingError
 from minicnn.formats import load_checkpoint
 from minicnn.optim.lr_scheduler import ExponentialLR
 from minicnn.train import Callback, Checkpoint, LogFile, RunFolder, Trainer
@@ -147,24 +147,27 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_leaves_the_checkpoint
     assert facts["progress"]["epoch"] == 1 and all(np.isfinite(a).all() for a in arrays.values())
 
 
-def test_weights_that_are_not_finite_are_never_saved(tmp_path, digits):
+@pytest.mark.parametrize(("tested", "words"), [(False, "not finite"), (True, "loss on the test set")])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, digits, tested, words):
     class LastUpdateExplodes(Callback):
         def on_step_end(self, trainer):
             if trainer.progress.step == 8:
                 next(trainer.model.parameters()).detach()[0] = np.inf
 
-    with np.errstate(all="ignore"), pytest.raises(TrainingError, match="not finite"):
-        trainer_for(tmp_path, [LastUpdateExplodes()]).fit(*digits, epochs=3, batch_size=50, seed=4)
+    train, test = digits
+    with pytest.raises(TrainingError, match=words):
+        trainer_for(tmp_path, [LastUpdateExplodes()]).fit(train, test if tested else None, 3, batch_size=50, seed=4)
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["progress"]["epoch"] == 1
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2 + (not tested)
 
 
 def test_nonsense_is_refused(tmp_path, digits):
     train, test = digits
     empty = ArrayDataset(np.empty((0, 1, 32, 32), np.float32), np.empty(0, int), ["a"])
     for arguments, error in (
-        ({"epochs": 0, "batch_size": 50}, ArgumentError),
+        ({"epochs": 0, "batch_size": 50}, DataError),
         ({"epochs": 1, "batch_size": 0}, DataError),
-        ({"epochs": 1.5, "batch_size": 50}, ArgumentError),
+        ({"epochs": 1.5, "batch_size": 50}, DataError),
     ):
         with pytest.raises(error):
             trainer_for(tmp_path).fit(train, test, **arguments)
@@ -252,6 +255,22 @@ def test_a_fresh_run_replaces_what_an_earlier_one_left_and_nothing_else(tmp_path
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["progress"]["epoch"] == 1
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_refused_number_leaves_the_earlier_run_as_it_was(tmp_path, digits):
+    run_in(tmp_path, digits, epochs=1)
+    before = contents(tmp_path)
+    with pytest.raises(DataError, match="epochs"):
+        run_in(tmp_path, digits, epochs=-1)
+    assert contents(tmp_path) == before
+
+
+def test_settings_of_a_run_survive_a_lost_log(tmp_path, digits):
+    run_in(tmp_path, digits, epochs=1)
+    (tmp_path / "log.jsonl").unlink()
+    assert RunFolder(tmp_path).settings({}, {"batch_size": 9}, resume=True) == {"batch_size": 50}
+    (tmp_path / "log.jsonl").write_bytes(b"\xff\xfe no text")
+    assert RunFolder(tmp_path).settings({}, {"epochs": 9}, resume=True) == {"epochs": 9}
 
 
 def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path):

@@ -20,23 +20,38 @@ LARGE = 1 << 25  # operations: what one core does in about half a millisecond
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
-    _set_blas_threads(2 * a.size * b.shape[-1])
-    return np.matmul(a, b)
+    with _blas_threads(2 * a.size * b.shape[-1]):
+        return np.matmul(a, b)
 
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     """x (N, I), w (O, I), b (O,) | None -> x·wᵀ + b (N, O)."""
-    _set_blas_threads(2 * x.size * w.shape[0])
-    y = x @ w.T
+    with _blas_threads(2 * x.size * w.shape[0]):
+        y = x @ w.T
     if b is not None:
         y += b
     return y
 
 
-def _set_blas_threads(operations: int) -> None:
-    threads = get_num_threads() if operations >= LARGE else 1
-    for library in _blas():
-        library.set_num_threads(threads)
+class _blas_threads:
+    """As many threads as a product of so many operations is worth, for as long as the block lasts."""
+
+    __slots__ = ("before", "wanted")
+
+    def __init__(self, operations: int):
+        self.wanted = get_num_threads() if operations >= LARGE else 1
+
+    def __enter__(self) -> None:
+        self.before = [library.get_num_threads() for library in _blas()]
+        self._set([self.wanted] * len(self.before))
+
+    def __exit__(self, *exc: object) -> None:
+        self._set(self.before)  # the rest of the process keeps what it had chosen
+
+    def _set(self, counts: list[int]) -> None:
+        for library, count, before in zip(_blas(), counts, self.before, strict=True):
+            if self.wanted != before:
+                library.set_num_threads(count)
 
 
 @functools.cache

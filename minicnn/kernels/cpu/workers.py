@@ -22,6 +22,7 @@ these are 64-bit words, so that one small routine for each number of words can c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -286,7 +287,8 @@ class Team:
             others = os.sched_getaffinity(0) - {core}
             if others:
                 for worker in self.threads:
-                    os.sched_setaffinity(worker.native_id or 0, others)
+                    with contextlib.suppress(OSError):  # not allowed here: then the system places them as it likes
+                        os.sched_setaffinity(worker.native_id or -1, others)
 
 
 def _find_current_core() -> Callable[[], int]:
