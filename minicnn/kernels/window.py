@@ -27,6 +27,7 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 
 Pair = tuple[int, int]
+MOST_ELEMENTS = 2**40  # of an array; no memory holds more, and NumPy's own limits are not far above
 
 
 class Window(NamedTuple):
@@ -48,6 +49,9 @@ class Window(NamedTuple):
     def output_size(self, size: tuple[int, ...]) -> Pair:
         """(H, W) -> (P, Q). Raises ShapeError where the window is larger than the padded input."""
         p, q = (self._outputs(axis, size[axis]) for axis in (0, 1))
+        h, w = (size[axis] + sum(self.pad[axis]) for axis in (0, 1))
+        if h * w > MOST_ELEMENTS:
+            raise ShapeError(f"padding {self.pad} makes images of {h} × {w}, {h * w:.1e} elements: pad less")
         return p, q
 
     def _outputs(self, axis: int, size: int) -> int:
@@ -113,14 +117,27 @@ class Window(NamedTuple):
         return per_axis[0][:, None] * per_axis[1][None, :]
 
 
+def is_whole(value: Any) -> bool:
+    """An integer, Python's or NumPy's; a bool is none."""
+    return type(value) is int or (isinstance(value, int | np.integer) and not isinstance(value, bool))
+
+
+def one_line(value: Any) -> str:
+    """repr(value) for an error message, on one line and not too long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def pair(value: Any, name: str, least: int) -> Pair:
     """An int, or two, as (rows, columns); raises ArgumentError if one is no integer or below `least`."""
-    if type(value) is int and value >= least:
+    if type(value) is int and least <= value < 2**31:
         return value, value
-    values = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    whole = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
-    if len(values) != 2 or not whole or min(values) < least:
-        raise ArgumentError(f"{name} must be an integer ≥ {least} or two of them (rows, columns), got {value!r}")
+    plain = value.tolist() if isinstance(value, np.ndarray) else value
+    values = tuple(plain) if isinstance(plain, tuple | list) else (plain, plain)
+    if len(values) != 2 or not all(map(is_whole, values)) or min(values) < least:
+        raise ArgumentError(f"{name} must be an integer ≥ {least} or two of them (rows, columns), got {one_line(value)}")
+    if max(values) >= 2**31:
+        raise ArgumentError(f"{name} must be below 2³¹, got {one_line(value)}")
     return int(values[0]), int(values[1])
 
 
@@ -144,13 +161,15 @@ def make_window(
     padding: an int, (rows, columns), ((top, bottom), (left, right)), "valid" (none) or "same" (TF-SAME).
     """
     kernel, stride, dilation = pair(kernel, "kernel_size", 1), pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    if isinstance(padding, np.ndarray):
+        padding = padding.tolist()
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ArgumentError(f'padding must be numbers, "same" or "valid", got {padding!r}')
         pad = same_padding(size, kernel, stride, dilation) if padding == "same" else ((0, 0), (0, 0))
     elif isinstance(padding, tuple | list) and any(isinstance(side, tuple | list) for side in padding):
         if len(padding) != 2:
-            raise ArgumentError(f"padding by sides is ((top, bottom), (left, right)), got {padding!r}")
+            raise ArgumentError(f"padding by sides is ((top, bottom), (left, right)), got {one_line(padding)}")
         pad = pair(padding[0], "padding (top, bottom)", 0), pair(padding[1], "padding (left, right)", 0)
     else:
         rows, columns = pair(padding, "padding", 0)

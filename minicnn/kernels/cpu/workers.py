@@ -39,7 +39,7 @@ from .arguments import Fixed, describe, kind
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-POLLS = 1_000  # before a worker goes to sleep: about 2 ms, at 2 µs for 40 pauses and giving way once
+POLLS = 20_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
 
 CODE = """
 define i64 @serve(ptr %box, i64 %polls) {{          ; do what is given; return when nothing came for that many polls
