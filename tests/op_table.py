@@ -239,7 +239,7 @@ TABLE = (
     Op("max_pool2d", ops.max_pool2d, windows.max_pool2d, inputs.max_pool2d_inputs, order=2, kinks="ties",
        at_kinks=at_kinks.first_of_window, keeps=("own",), edges=edges_of_windows()),
     Op("relu_max_pool2d", ops.relu_max_pool2d, windows.relu_max_pool2d, inputs.max_pool2d_inputs, order=2,
-       kinks="ties", composition=lambda x, **options: ops.max_pool2d(ops.relu(x), **options), keeps=("own",),
+       kinks="ties", composition=lambda x, **options: ops.max_pool2d(ops.relu(x), **options), keeps=("y", "own"),
        edges=edges_of_windows()),
     Op("avg_pool2d", ops.avg_pool2d, windows.avg_pool2d, inputs.avg_pool2d_inputs, order=2, analytic=True, affine="all",
        edges=edges_of_windows(count_include_pad=True) + edges_of_windows(count_include_pad=False)),

@@ -220,7 +220,7 @@ def max_pool2d(x, window):
 
 @kernel
 def relu_max_pool2d(x, window):
-    """max_pool2d(relu(x), window), with index −1 where the result is not above 0: no gradient passes there."""
+    """max_pool2d(relu(x), window); where the result is not above 0, the index may be any of the window or −1."""
 
 
 @kernel

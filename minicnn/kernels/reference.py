@@ -198,8 +198,7 @@ def max_pool2d(x, window):
 
 
 def relu_max_pool2d(x, window):
-    y, indices = max_pool2d(relu(x), window)
-    return y, np.where(y > 0, indices, np.int32(-1))
+    return max_pool2d(relu(x), window)
 
 
 def max_pool2d_scatter(gy, indices, size):

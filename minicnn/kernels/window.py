@@ -135,7 +135,9 @@ def pair(value: Any, name: str, least: int) -> Pair:
     plain = value.tolist() if isinstance(value, np.ndarray) else value
     values = tuple(plain) if isinstance(plain, tuple | list) else (plain, plain)
     if len(values) != 2 or not all(map(is_whole, values)) or min(values) < least:
-        raise ArgumentError(f"{name} must be an integer ≥ {least} or two of them (rows, columns), got {one_line(value)}")
+        raise ArgumentError(
+            f"{name} must be an integer ≥ {least} or two of them (rows, columns), got {one_line(value)}"
+        )
     if max(values) >= 2**31:
         raise ArgumentError(f"{name} must be below 2³¹, got {one_line(value)}")
     return int(values[0]), int(values[1])

@@ -13,6 +13,7 @@ from ..errors import ShapeError
 from ..function import Function
 from ..kernels.window import Window, make_window
 from ..tensor import Tensor
+from .activation import ReLUMask
 
 
 class MaxPool2d(Function):
@@ -44,11 +45,13 @@ class ReLUMaxPool2d(Function):
 
     def forward(self, x, window):
         y, self.indices = kernels.relu_max_pool2d(x, window)
+        self.save(y)
         self.size = x.shape[2:]
         return y
 
     def backward(self, gy):
-        return MaxScatter.apply(gy, indices=self.indices, size=self.size)
+        passed = ReLUMask.apply(gy, y=self.saved[0].data)
+        return MaxScatter.apply(passed, indices=self.indices, size=self.size)
 
 
 class MaxScatter(Function):

@@ -1,0 +1,143 @@
+"""What users hand to ops, checked: each check passes what is right in a fraction of a microsecond, or says what is wrong.
+
+A message is one sentence, and names the op and the shapes; nothing that is wrong reaches NumPy or a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
+from ..kernels.window import MOST_ELEMENTS, Window, is_whole, make_window, one_line
+from ..tensor import Tensor
+
+
+def expect(op: str, x: Any, name: str = "x") -> None:
+    """Raises DTypeError if x is not a Tensor."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{op} takes a Tensor as {name}, got {type(x).__name__}: wrap it in minicnn.Tensor(...)")
+
+
+def array_of(op: str, name: str, value: Any) -> np.ndarray:
+    """A copy of what is in a Tensor, array or list. Raises DTypeError for rows of different length."""
+    try:
+        return np.array(value.data if isinstance(value, Tensor) else value)
+    except (ValueError, TypeError):
+        raise DTypeError(
+            f"{op} takes an array as {name}, got {one_line(value)}: its rows must be equally long"
+        ) from None
+
+
+def floating(op: str, *tensors: Tensor) -> None:
+    """Raises DTypeError unless all tensors have one dtype, and that is floating-point."""
+    for tensor in tensors:
+        if tensor.dtype.kind not in "fc":
+            raise DTypeError(
+                f"{op} needs floating-point tensors, got {tensor.dtype} of shape {tensor.shape}: "
+                "convert it with .to('float32')"
+            )
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        raise DTypeError(_two_precisions(op, tensors))
+
+
+def of_one_dtype(op: str, tensors: list[Tensor]) -> list[Tensor]:
+    """Integer and bool tensors take the dtype of the floating ones; DTypeError if these have two."""
+    dtypes = {tensor.dtype for tensor in tensors if tensor.dtype.kind in "fc"}
+    if len(dtypes) > 1:
+        raise DTypeError(_two_precisions(op, tensors))
+    for dtype in dtypes:
+        return [tensor if tensor.dtype == dtype else tensor.to(dtype) for tensor in tensors]
+    return tensors
+
+
+def _two_precisions(op: str, tensors: Any) -> str:
+    given = " and ".join(sorted({f"{tensor.dtype} of shape {tensor.shape}" for tensor in tensors}))
+    return f"{op} got tensors of different precision, {given}: convert one with .to(dtype)"
+
+
+# --- axes and sizes ---------------------------------------------------------------------------------------------------
+
+
+def axes_of(op: str, x: Tensor, axis: Any) -> tuple[int, ...]:
+    """axis as a sorted tuple of axes ≥ 0. Raises ShapeError for an axis x does not have, or one named twice."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    for a in (axes := as_tuple(axis)):
+        if not is_whole(a) or not -x.ndim <= a < x.ndim:
+            raise ShapeError(f"{op} along axis {one_line(a)} is not possible: x has shape {x.shape}, {_axes(x)}")
+    positive = tuple(sorted(int(a) % x.ndim for a in axes))
+    if len(set(positive)) < len(positive):
+        raise ShapeError(f"{op} got axis {axis}, which names one axis of shape {x.shape} twice")
+    return positive
+
+
+def axis_of(op: str, x: Tensor, axis: Any) -> int:
+    """The one axis along which op works, ≥ 0. Raises ShapeError for several, for None, and as axes_of."""
+    if axis is None or isinstance(axis, tuple | list | np.ndarray):
+        raise ShapeError(f"{op} works along one axis, got axis={one_line(axis)}: x has shape {x.shape}, {_axes(x)}")
+    return axes_of(op, x, axis)[0]
+
+
+def _axes(x: Tensor) -> str:
+    return f"axes 0 to {x.ndim - 1}" if x.ndim else "which has no axes"
+
+
+def as_tuple(value: Any) -> tuple:
+    """A tuple, list or array of numbers as a tuple; anything else as the only one in it."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def sizes_of(op: str, x: Tensor, shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple of ints (−1 is one). Raises ShapeError for what is no integer."""
+    sizes = as_tuple(shape)
+    for size in sizes:
+        if type(size) is not int:
+            if not all(map(is_whole, sizes)):
+                raise ShapeError(f"{op} of shape {x.shape} needs sizes that are integers, got {one_line(shape)}")
+            return tuple(map(int, sizes))
+    return sizes
+
+
+def refuse_huge(op: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    """ShapeError for a result that no memory holds."""
+    if math.prod(size or 1 for size in shape) > MOST_ELEMENTS:
+        raise ShapeError(f"{op} of shape {x.shape} would make shape {shape}, {math.prod(shape):.1e} elements")
+
+
+# --- convolution and pooling ------------------------------------------------------------------------------------------
+
+
+def expect_images(op: str, x: Any, name: str = "x") -> None:
+    """Raises DTypeError if x is not a Tensor, ShapeError if it is not (N, C, H, W)."""
+    expect(op, x, name)
+    if x.ndim != 4:
+        raise ShapeError(f"{op} expects {name} of shape (N, C, H, W), got shape {x.shape}: add or drop axes first")
+
+
+def groups_of(op: str, groups: Any, *shapes: tuple[int, ...]) -> int:
+    """The number of groups. Raises ShapeError if it does not divide shape[axis] of all (shape, axis)."""
+    if not is_whole(groups):
+        raise ArgumentError(f"{op} takes a number of groups ≥ 1, got {one_line(groups)}")
+    if groups < 1 or any(shape[axis] % groups for shape, axis in shapes):
+        channels = " and ".join(f"the {shape[axis]} channels of {shape}" for shape, axis in shapes)
+        raise ShapeError(f"{op}: groups={groups} must divide {channels}")
+    return int(groups)
+
+
+def window_of(
+    op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any = False,
+    fits: bool = True,
+) -> Window:  # fmt: skip
+    """The Window of an op on x (N, C, H, W). fits: raise ShapeError if it does not fit into the padded x."""
+    try:
+        window = make_window(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+        if fits:
+            window.output_size(x.shape[2:])
+        return window
+    except MinicnnError as error:
+        raise type(error)(f"{op} of x {x.shape}: {error.message}") from None
