@@ -11,6 +11,7 @@ from .. import device as devices
 from ..autograd import backward, retain_grad
 from ..tensor import Tensor
 from .activation import log_softmax, relu, scaled_tanh, sigmoid, softmax, tanh
+from .arguments import expect
 from .arithmetic import (
     Move,
     abs,
@@ -64,6 +65,7 @@ def to(x: Tensor, target: Any = None, *, dtype: Any = None, device: str | None =
 
     A change of dtype is differentiable. Raises DeviceError or DTypeError for what does not exist.
     """
+    expect("to", x)
     if isinstance(target, str) and devices.is_device(target):
         device = target
     elif target is not None:
@@ -85,9 +87,9 @@ METHODS = {
     "__truediv__": div,
     "__rtruediv__": lambda x, other: div(other, x),
     "__pow__": pow,
-    "__rpow__": lambda x, base: pow(Tensor(base, dtype=x.dtype, device=x.device), x),
+    "__rpow__": lambda x, base: pow(base, x),
     "__matmul__": matmul,
-    "__rmatmul__": lambda x, other: matmul(Tensor(other, device=x.device), x),
+    "__rmatmul__": lambda x, other: matmul(other, x),
     "__neg__": neg,
     "__abs__": abs,
     "__getitem__": getitem,

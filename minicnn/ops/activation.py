@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import kernels
 from ..function import Function
 from ..tensor import Tensor
-from .reduction import axes_of
+from .arguments import axis_of, expect
 
 
 class ReLU(Function):
@@ -116,29 +116,35 @@ class LogSoftmax(Function):
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); NaN stays NaN."""
+    expect("relu", x)
     return ReLU.apply(x)
 
 
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
+    expect("tanh", x)
     return Tanh.apply(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + e⁻ˣ)."""
+    expect("sigmoid", x)
     return Sigmoid.apply(x)
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
     """1.7159·tanh(2x/3), the squashing function of LeNet-5."""
+    expect("scaled_tanh", x)
     return ScaledTanh.apply(x)
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """e^x / Σ e^x along axis. Raises ShapeError for an axis that is not there."""
-    return Softmax.apply(x, axis=axes_of("softmax", x, axis)[0])
+    expect("softmax", x)
+    return Softmax.apply(x, axis=axis_of("softmax", x, axis))
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """x − ln Σ e^x along axis, more accurate than the logarithm of softmax. Errors as softmax."""
-    return LogSoftmax.apply(x, axis=axes_of("log_softmax", x, axis)[0])
+    expect("log_softmax", x)
+    return LogSoftmax.apply(x, axis=axis_of("log_softmax", x, axis))

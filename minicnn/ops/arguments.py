@@ -1,4 +1,4 @@
-"""What users hand to ops, checked: each check passes what is right in a fraction of a microsecond, or says what is wrong.
+"""What users hand to ops, checked: what is right passes in a fraction of a microsecond, and what is wrong is said.
 
 A message is one sentence, and names the op and the shapes; nothing that is wrong reaches NumPy or a kernel.
 """
@@ -94,7 +94,7 @@ def as_tuple(value: Any) -> tuple:
 
 def sizes_of(op: str, x: Tensor, shape: Any) -> tuple[int, ...]:
     """A shape as a tuple of ints (−1 is one). Raises ShapeError for what is no integer."""
-    sizes = as_tuple(shape)
+    sizes = shape if type(shape) is tuple else as_tuple(shape)
     for size in sizes:
         if type(size) is not int:
             if not all(map(is_whole, sizes)):
@@ -119,7 +119,7 @@ def expect_images(op: str, x: Any, name: str = "x") -> None:
         raise ShapeError(f"{op} expects {name} of shape (N, C, H, W), got shape {x.shape}: add or drop axes first")
 
 
-def groups_of(op: str, groups: Any, *shapes: tuple[int, ...]) -> int:
+def groups_of(op: str, groups: Any, *shapes: tuple[tuple[int, ...], int]) -> int:
     """The number of groups. Raises ShapeError if it does not divide shape[axis] of all (shape, axis)."""
     if not is_whole(groups):
         raise ArgumentError(f"{op} takes a number of groups ≥ 1, got {one_line(groups)}")
@@ -127,6 +127,14 @@ def groups_of(op: str, groups: Any, *shapes: tuple[int, ...]) -> int:
         channels = " and ".join(f"the {shape[axis]} channels of {shape}" for shape, axis in shapes)
         raise ShapeError(f"{op}: groups={groups} must divide {channels}")
     return int(groups)
+
+
+def _strides_within(window: Window, size: tuple[int, ...]) -> Window:
+    """The same outputs with strides no longer than the padded input, whose one output they all reach."""
+    longest = [max(1, length + sum(sides)) for length, sides in zip(size, window.pad, strict=True)]
+    if window.stride[0] <= longest[0] and window.stride[1] <= longest[1]:
+        return window
+    return window._replace(stride=(min(window.stride[0], longest[0]), min(window.stride[1], longest[1])))
 
 
 def window_of(
@@ -137,7 +145,8 @@ def window_of(
     try:
         window = make_window(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         if fits:
-            window.output_size(x.shape[2:])
+            window.output_size(x.shape[2:])  # raises if it does not
+            window = _strides_within(window, x.shape[2:])
         return window
     except MinicnnError as error:
         raise type(error)(f"{op} of x {x.shape}: {error.message}") from None

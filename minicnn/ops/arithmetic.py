@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
 from ..tensor import Tensor, as_dtype
+from .arguments import array_of, expect, floating, one_line
 
 
 def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -21,10 +22,8 @@ def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
     Raises ShapeError if the shapes do not broadcast.
     """
-    if not isinstance(a, Tensor):
-        a = _like(b, a)
-    elif not isinstance(b, Tensor):
-        b = _like(a, b)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = wrapped(name, a, b)
     if a.dtype != b.dtype:
         if a.dtype.kind in "fc" and b.dtype.kind not in "fc":
             b = b.to(a.dtype)
@@ -41,18 +40,34 @@ def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _like(tensor: Tensor, value: Any) -> Tensor:
-    """A number or array as a Tensor beside `tensor`."""
-    if isinstance(value, numbers.Complex | np.generic | list | tuple):
-        array = np.asarray(value)
-        if array.dtype.kind not in "fciub":
-            raise DTypeError(f"arithmetic between a tensor and {type(value).__name__} {value!r} is not defined")
-        if tensor.dtype.kind in "fc" and (array.ndim == 0 or isinstance(value, list | tuple)):
-            array = array.astype(tensor.dtype)
-        return Tensor(array, device=tensor.device)
-    if isinstance(value, np.ndarray):
+def wrapped(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Both as Tensors, if one of them is. A number or list takes the dtype of the other if that is floating-point;
+    beside integers, Python's floats become float32, as in Tensor(...). An array keeps its dtype."""
+    if isinstance(a, Tensor):
+        return a, b if isinstance(b, Tensor) else like(name, a, b)
+    if isinstance(b, Tensor):
+        return like(name, b, a), b
+    given = f"{type(a).__name__} and {type(b).__name__}"
+    raise DTypeError(f"{name} takes at least one Tensor, got {given}: wrap one in minicnn.Tensor(...)")
+
+
+def like(name: str, tensor: Tensor, value: Any) -> Tensor:
+    """A number, list or array as a Tensor beside `tensor`: see wrapped."""
+    if type(value) is float and tensor.dtype.kind == "f":
+        return Tensor(np.asarray(value, tensor.dtype), device=tensor.device)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
         return Tensor(value, device=tensor.device)
-    raise DTypeError(f"arithmetic between a tensor and {type(value).__name__} is not defined: make it a Tensor first")
+    if isinstance(value, numbers.Complex | np.generic | list | tuple):
+        array = array_of(name, "the other operand", value)
+        real = tensor.dtype.kind == "f" and array.dtype.kind == "c"
+        if array.dtype.kind in "fciub" and not real:
+            if tensor.dtype.kind in "fc" and (array.ndim == 0 or isinstance(value, list | tuple)):
+                value = array.astype(tensor.dtype)
+            return Tensor(value, device=tensor.device)
+    raise DTypeError(
+        f"{name} of a {tensor.dtype} tensor of shape {tensor.shape} and {type(value).__name__} {one_line(value)} "
+        "is not defined: it takes numbers, arrays and Tensors"
+    )
 
 
 class Add(Function):
@@ -220,6 +235,9 @@ class Where(Function):
         return ga, gb
 
 
+COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+
+
 class Compare(Function):
     """a ? b, elementwise, as a bool tensor: no gradient."""
 
@@ -266,7 +284,10 @@ def add(a: Any, b: Any) -> Tensor:
 
 def sub(a: Any, b: Any) -> Tensor:
     """a − b, broadcasting. Errors as add."""
-    return Sub.apply(*operands("sub", a, b))
+    a, b = operands("sub", a, b)
+    if a.dtype.kind == b.dtype.kind == "b":
+        raise DTypeError(f"sub of bool tensors of shapes {a.shape} and {b.shape} is not defined: compare them with !=")
+    return Sub.apply(a, b)
 
 
 def mul(a: Any, b: Any) -> Tensor:
@@ -281,34 +302,43 @@ def div(a: Any, b: Any) -> Tensor:
 
 def neg(x: Tensor) -> Tensor:
     """−x."""
+    expect("neg", x)
+    if x.dtype.kind == "b":
+        raise DTypeError(f"neg of a bool tensor of shape {x.shape} is not defined: compare it with == False")
     return Neg.apply(x)
 
 
 def pow(x: Any, exponent: Any) -> Tensor:
     """xᵉ. A number e may be anything; a tensor of exponents needs x > 0, since then xᵉ = e^(e·ln x)."""
-    if isinstance(exponent, numbers.Real | np.number):
+    if isinstance(exponent, numbers.Real | np.integer | np.floating):
+        expect("pow", x)
         return Pow.apply(x, exponent=float(exponent))
     x, exponent = operands("pow", x, exponent)
+    floating("pow", x, exponent)
     return exp(exponent * log(x))
 
 
 def exp(x: Tensor) -> Tensor:
     """eˣ."""
+    expect("exp", x)
     return Exp.apply(x)
 
 
 def log(x: Tensor) -> Tensor:
     """Natural logarithm ln x: −∞ at 0 and NaN below, as in NumPy."""
+    expect("log", x)
     return Log.apply(x)
 
 
 def sqrt(x: Tensor) -> Tensor:
     """√x: NaN below 0."""
+    expect("sqrt", x)
     return Sqrt.apply(x)
 
 
 def abs(x: Tensor) -> Tensor:
     """|x|."""
+    expect("abs", x)
     return Abs.apply(x)
 
 
@@ -320,14 +350,23 @@ def maximum(a: Any, b: Any) -> Tensor:
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of a and b: −max(−a, −b). Errors as add."""
     a, b = operands("minimum", a, b)
+    floating("minimum", a, b)
     return -maximum(-a, -b)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the bool array `condition` holds, else b; all three broadcast. Errors as add; DTypeError if not bool."""
-    condition = np.array(condition.data if isinstance(condition, Tensor) else condition)  # backward needs it unchanged
+    """a where the bool array `condition` holds, else b; all three broadcast. Two numbers count as float32.
+
+    Errors as add; DTypeError if the condition is not bool.
+    """
+    device = condition.device if isinstance(condition, Tensor) else None
+    condition = array_of("where", "condition", condition)  # a copy: backward needs it unchanged
     if condition.dtype != bool:
-        raise DTypeError(f"where needs a bool condition, got {condition.dtype}: compare first, as in x > 0")
+        raise DTypeError(
+            f"where needs a bool condition, got {condition.dtype} of shape {condition.shape}: compare first (x > 0)"
+        )
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = like("where", Tensor(0.0, device=device), a)
     a, b = operands("where", a, b)
     try:
         np.broadcast_shapes(condition.shape, a.shape, b.shape)
@@ -341,10 +380,20 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """x in another dtype, by name or NumPy's; x itself if it has it already."""
-    dtype = as_dtype(dtype)
-    return x if x.dtype == dtype else Cast.apply(x, dtype=dtype)
+    expect("cast", x)
+    try:
+        wanted = as_dtype(dtype)
+    except DTypeError as error:
+        raise DTypeError(f"cast of shape {x.shape}: {' '.join(error.message.split())}") from None
+    if dtype is None or wanted.kind not in "fciub":
+        raise DTypeError(
+            f"cast of shape {x.shape} needs the dtype of numbers, such as 'float32', got {one_line(dtype)}"
+        )
+    return x if x.dtype == wanted else Cast.apply(x, dtype=wanted)
 
 
 def compare(a: Any, b: Any, how: str) -> Tensor:
     """a ? b as a bool tensor, `how` as NumPy's function is called: less, less_equal, greater, equal, ..."""
+    if not isinstance(how, str) or how not in COMPARISONS:
+        raise ArgumentError(f"compare got how={one_line(how)}: choose one of {', '.join(COMPARISONS)}")
     return Compare.apply(*operands(how, a, b), how=how)

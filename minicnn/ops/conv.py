@@ -14,13 +14,15 @@ So the backward of each is the other two, and every higher derivative is again o
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
-from ..kernels.window import Window, make_window, pair
+from ..kernels.window import MOST_ELEMENTS, Window, pair
 from ..tensor import Tensor
+from .arguments import expect, expect_images, groups_of, window_of
 
 
 class Conv2d(Function):
@@ -41,7 +43,7 @@ class Conv2d(Function):
         self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
         y = kernels.conv2d(x, w, b, window, groups)
-        self.macs = y.size * w[0].size
+        self.macs = y.size * math.prod(w.shape[1:])
         return y
 
     def backward(self, gy):
@@ -71,7 +73,7 @@ class ConvTranspose2d(Function):
     def forward(self, gy, w, b, window, groups, output_size):
         self.save(gy if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         self.window, self.groups = window, groups
-        self.macs = gy.size * w[0].size
+        self.macs = gy.size * math.prod(w.shape[1:])
         return kernels.conv_transpose2d(gy, w, b, window, groups, output_size)
 
     def backward(self, v):
@@ -101,7 +103,7 @@ class Conv2dWeight(Function):
         self.save(x if self.needs_grad(1) else None, gy if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
         gw = kernels.conv2d_weight(x, gy, window, groups)
-        self.macs = gy.size * gw[0].size
+        self.macs = gy.size * math.prod(gw.shape[1:])
         return gw
 
     def backward(self, v):
@@ -133,16 +135,15 @@ def conv2d(
     y is (N, K, P, Q) with P = ⌊(H + top + bottom − dilation·(R − 1) − 1) / stride⌋ + 1, and Q likewise.
     Raises ShapeError if channels, groups, bias or window do not fit, ArgumentError for options out of range.
     """
-    _images("conv2d", "x", x)
-    _kernel("conv2d", weight, groups)
+    expect_images("conv2d", x)
+    groups = _kernel("conv2d", weight, groups)
     if x.shape[1] != weight.shape[1] * groups:
         raise ShapeError(
             f"conv2d expects {weight.shape[1] * groups} input channels, got {x.shape[1]}: input has shape {x.shape}, "
             f"weight (K, C/groups, R, S) {weight.shape} with groups={groups}"
         )
     _bias("conv2d", bias, weight.shape[0], weight)
-    window = make_window(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    window.output_size(x.shape[2:])  # raises where the window does not fit
+    window = window_of("conv2d", x, weight.shape[2:], stride, padding, dilation)
     return Conv2d.apply(x, weight, bias, window=window, groups=groups)
 
 
@@ -162,8 +163,8 @@ def conv_transpose2d(
     options whose output is P. Several sizes give the same P; output_padding < stride chooses among them.
     Raises ShapeError and ArgumentError as conv2d.
     """
-    _images("conv_transpose2d", "x", x)
-    _kernel("conv_transpose2d", weight, groups)
+    expect_images("conv_transpose2d", x)
+    groups = _kernel("conv_transpose2d", weight, groups)
     if x.shape[1] != weight.shape[0]:
         raise ShapeError(
             f"conv_transpose2d expects {weight.shape[0]} input channels, got {x.shape[1]}: input has shape {x.shape}, "
@@ -171,14 +172,17 @@ def conv_transpose2d(
         )
     _bias("conv_transpose2d", bias, weight.shape[1] * groups, weight)
     if isinstance(padding, str):
-        raise ArgumentError(f'conv_transpose2d takes padding in numbers, got "{padding}"')
-    window = make_window(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    extra = pair(output_padding, "output_padding", 0)
+        raise ArgumentError(f'conv_transpose2d of x {x.shape} takes padding in numbers, got "{padding}"')
+    window = window_of("conv_transpose2d", x, weight.shape[2:], stride, padding, dilation, fits=False)
+    extra = pair(output_padding, f"conv_transpose2d of x {x.shape}: output_padding", 0)
     size = window.transposed_size(x.shape[2:], extra)
     if any(e >= s for e, s in zip(extra, window.stride, strict=True)):
-        raise ArgumentError(f"output_padding {extra} must be smaller than stride {window.stride}")
-    if min(size) < 1:
-        raise ShapeError(f"conv_transpose2d of shape {x.shape} with padding {padding} would have size {size}: pad less")
+        raise ArgumentError(
+            f"conv_transpose2d of x {x.shape}: output_padding {extra} must be smaller than stride {window.stride}"
+        )
+    if min(size) < 1 or math.prod(size) > MOST_ELEMENTS:
+        remedy = "pad less" if min(size) < 1 else "use a smaller stride"
+        raise ShapeError(f"conv_transpose2d of x {x.shape} with {_options(window)} would have size {size}: {remedy}")
     return ConvTranspose2d.apply(x, weight, bias, window=window, groups=groups, output_size=size)
 
 
@@ -189,11 +193,10 @@ def conv2d_weight(
 
     The options are those of the conv2d. Raises ShapeError if gy is not an output of that conv2d.
     """
-    _images("conv2d_weight", "x", x)
-    _images("conv2d_weight", "gy", gy)
-    window = make_window(x.shape[2:], kernel_size, stride, padding, dilation)
-    if groups < 1 or x.shape[1] % groups or gy.shape[1] % groups:
-        raise ShapeError(f"conv2d_weight: groups={groups} must divide the channels of {x.shape} and {gy.shape}")
+    expect_images("conv2d_weight", x)
+    expect_images("conv2d_weight", gy, "gy")
+    window = window_of("conv2d_weight", x, kernel_size, stride, padding, dilation)
+    groups = groups_of("conv2d_weight", groups, (x.shape, 1), (gy.shape, 1))
     expected = (x.shape[0], *window.output_size(x.shape[2:]))
     if (gy.shape[0], *gy.shape[2:]) != expected:
         raise ShapeError(
@@ -206,18 +209,16 @@ def _options(window: Window) -> str:
     return f"kernel {window.kernel}, stride {window.stride}, padding {window.pad}, dilation {window.dilation}"
 
 
-def _images(op: str, name: str, x: Tensor) -> None:
-    if x.ndim != 4:
-        raise ShapeError(f"{op} expects {name} of shape (N, C, H, W), got shape {x.shape}: add or drop axes first")
-
-
-def _kernel(op: str, weight: Tensor, groups: int) -> None:
+def _kernel(op: str, weight: Tensor, groups: Any) -> int:
+    expect(op, weight, "weight")
     if weight.ndim != 4:
         raise ShapeError(f"{op} expects a weight of shape (K, C/groups, R, S), got shape {weight.shape}")
-    if not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:
-        raise ShapeError(f"{op}: groups={groups} must divide the {weight.shape[0]} channels of weight {weight.shape}")
+    return groups_of(op, groups, (weight.shape, 0))
 
 
 def _bias(op: str, bias: Tensor | None, channels: int, weight: Tensor) -> None:
-    if bias is not None and bias.shape != (channels,):
+    if bias is None:
+        return
+    expect(op, bias, "bias")
+    if bias.shape != (channels,):
         raise ShapeError(f"{op} needs a bias of shape ({channels},) for weight {weight.shape}, got {bias.shape}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import kernels
 from ..device import generator
 from ..errors import ArgumentError
 from ..function import Function
 from ..tensor import Tensor
+from .arguments import expect, one_line
 
 
 class Dropout(Function):
@@ -35,8 +38,9 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     Every call draws a new mask from the stream that minicnn.manual_seed(n) restarts.
     Raises ArgumentError unless 0 ≤ p ≤ 1.
     """
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout needs a probability p from 0 to 1, got {p}")
+    expect("dropout", x)
+    if not isinstance(p, float | int | np.floating | np.integer) or isinstance(p, bool) or not 0 <= p <= 1:
+        raise ArgumentError(f"dropout needs a probability p from 0 to 1, got {one_line(p)}")
     if not training or p == 0:
         return x
     seed, call = generator.next_call()

@@ -6,6 +6,7 @@ y = a·b:   ga = gy·bᵀ,   gb = aᵀ·gy
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from .. import kernels
 from ..errors import ShapeError
 from ..function import Function
 from ..tensor import Tensor
+from .arguments import expect
+from .arithmetic import wrapped
 
 
 class MatMul(Function):
@@ -42,11 +45,13 @@ def swap_last(x: Tensor) -> Tensor:
     return x.transpose(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: Any, b: Any) -> Tensor:
     """a·b: (..., M, K) and (..., K, N) -> (..., M, N); a vector counts as a row (a) or a column (b), and goes again.
 
     Raises ShapeError if the inner sizes differ or the leading axes do not broadcast.
     """
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = wrapped("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul needs vectors or matrices, got shapes {a.shape} and {b.shape}: use * for numbers")
     if a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
@@ -111,14 +116,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises ShapeError if the sizes do not fit.
     """
+    expect("linear", x)
+    expect("linear", weight, "weight")
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         wanted = f"(..., {weight.shape[1]})" if weight.ndim == 2 else "(..., inputs)"
         raise ShapeError(
             f"linear expects input of shape {wanted} for a weight (outputs, inputs) of shape {weight.shape}, "
             f"got {x.shape}" + (": flatten it first" if x.ndim > 2 else "")
         )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear needs a bias of shape {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
+    if bias is not None:
+        expect("linear", bias, "bias")
+        if bias.shape != weight.shape[:1]:
+            raise ShapeError(
+                f"linear needs a bias of shape {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}"
+            )
     if x.ndim == 2:
         return Linear.apply(x, weight, bias)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
+from .arguments import array_of, expect, floating, one_line
+from .arithmetic import like, operands
 
 
 class CrossEntropy(Function):
@@ -35,7 +35,8 @@ def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tenso
     Raises ShapeError if the shapes do not fit or the mean is over an empty batch, DTypeError if labels are not
     integers, ArgumentError if one is out of range.
     """
-    labels = np.array(labels.data if isinstance(labels, Tensor) else labels)  # ours: backward needs them unchanged
+    expect("cross_entropy", logits, "logits")
+    labels = array_of("cross_entropy", "labels", labels)  # a copy: backward needs them unchanged
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross_entropy expects logits (N, C) and labels (N,), got shapes {logits.shape} and {labels.shape}"
@@ -54,21 +55,25 @@ def mse_loss(x: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
     Raises ShapeError unless both have one shape, or if the mean is over no elements.
     """
-    target = target if isinstance(target, Tensor) else Tensor(np.asarray(target), device=x.device)
+    expect("mse_loss", x)
+    if not isinstance(target, Tensor):
+        target = like("mse_loss", x, target)
     if x.shape != target.shape:
         raise ShapeError(f"mse_loss expects input and target of one shape, got {x.shape} and {target.shape}")
+    x, target = operands("mse_loss", x, target)
+    floating("mse_loss", x, target)
     difference = x - target
     return reduce("mse_loss", difference * difference, reduction)
 
 
 def reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
     """The losses as they are, their sum, or their mean."""
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+        raise ArgumentError(f'{name} got reduction={one_line(reduction)}: choose "mean", "sum" or "none"')
     if reduction == "none":
         return losses
     if reduction == "sum":
         return losses.sum()
-    if reduction != "mean":
-        raise ArgumentError(f'{name} got reduction "{reduction}": choose "mean", "sum" or "none"')
     if losses.size == 0:
         raise ShapeError(f"{name}: the mean over an empty batch is not defined: skip empty batches")
     return losses.mean()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import kernels
-from ..errors import ShapeError
 from ..function import Function
-from ..kernels.window import Window, make_window
+from ..kernels.window import Window
 from ..tensor import Tensor
 from .activation import ReLUMask
+from .arguments import expect_images, window_of
 
 
 class MaxPool2d(Function):
@@ -147,9 +147,5 @@ def avg_pool2d(
 
 
 def _window(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Window:
-    if x.ndim != 4:
-        raise ShapeError(f"{op} expects x of shape (N, C, H, W), got shape {x.shape}: add or drop axes first")
-    stride = kernel_size if stride is None else stride
-    window = make_window(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    window.output_size(x.shape[2:])  # raises where the window does not fit
-    return window
+    expect_images(op, x)
+    return window_of(op, x, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)

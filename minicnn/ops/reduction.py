@@ -12,20 +12,7 @@ from .. import kernels
 from ..errors import ShapeError
 from ..function import Function
 from ..tensor import Tensor
-
-
-def axes_of(name: str, x: Tensor, axis: Any) -> tuple[int, ...]:
-    """axis as a sorted tuple of axes ≥ 0. Raises ShapeError for an axis x does not have, or one named twice."""
-    if axis is None:
-        return tuple(range(x.ndim))
-    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    for a in axes:
-        if not isinstance(a, int) or not -x.ndim <= a < x.ndim:
-            raise ShapeError(f"{name} along axis {a!r} is not possible: x has shape {x.shape}, axes 0 to {x.ndim - 1}")
-    positive = tuple(sorted(a % x.ndim for a in axes))
-    if len(set(positive)) < len(positive):
-        raise ShapeError(f"{name} got axis {axis}, which names one axis of shape {x.shape} twice")
-    return positive
+from .arguments import axes_of, axis_of, expect, floating, sizes_of
 
 
 def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -79,11 +66,13 @@ def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Σ x over axis (0 over no elements). Raises ShapeError for an axis that is not there."""
+    expect("sum", x)
     return Sum.apply(x, axes=axes_of("sum", x, axis), keepdims=keepdims)
 
 
 def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Σ x / n over axis. Raises ShapeError over no elements, where it is not defined."""
+    expect("mean", x)
     axes = axes_of("mean", x, axis)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"mean over axes {axes} of shape {x.shape} has no elements to average")
@@ -92,6 +81,7 @@ def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The largest x over axis; NaN if there is one. Raises ShapeError over no elements."""
+    expect("max", x)
     axes = axes_of("max", x, axis)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"max over axes {axes} of shape {x.shape} has no elements to compare")
@@ -100,12 +90,18 @@ def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 def min(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The smallest x over axis: −max(−x). Errors as max."""
-    return -max(-x, axis, keepdims)
+    expect("min", x)
+    floating("min", x)
+    axes = axes_of("min", x, axis)
+    if math.prod(x.shape[a] for a in axes) == 0:
+        raise ShapeError(f"min over axes {axes} of shape {x.shape} has no elements to compare")
+    return -max(-x, axes, keepdims)
 
 
 def argmax(x: Tensor, axis: int = -1) -> Tensor:
     """Index of the first largest x along one axis, int64; no gradient. Errors as max."""
-    (along,) = axes_of("argmax", x, int(axis))
+    expect("argmax", x)
+    along = axis_of("argmax", x, axis)
     if x.shape[along] == 0:
         raise ShapeError(f"argmax along axis {axis} of shape {x.shape} has no elements to compare")
     return ArgMax.apply(x, axis=along)
@@ -123,11 +119,13 @@ class ArgMax(Function):
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo a broadcast from `shape` to x.shape: sum over the axes it added or stretched. x itself if there are none."""
-    if x.shape == tuple(shape):
+    expect("sum_to", x)
+    if type(shape) is tuple and x.shape == shape:
         return x
+    shape = sizes_of("sum_to", x, shape)
     added = x.ndim - len(shape)
     if added < 0 or any(size not in (1, x.shape[a + added]) for a, size in enumerate(shape)):
-        raise ShapeError(f"sum_to cannot turn shape {x.shape} into {tuple(shape)}: that does not broadcast to it")
+        raise ShapeError(f"sum_to cannot turn shape {x.shape} into {shape}: that does not broadcast to it")
     stretched = tuple(a + added for a, size in enumerate(shape) if size == 1 and x.shape[a + added] != 1)
     y = Sum.apply(x, axes=tuple(range(added)) + stretched, keepdims=True)
     return y.reshape(shape)

@@ -6,16 +6,26 @@ reshape ↔ reshape, transpose ↔ inverse transpose, broadcast_to ↔ sum_to, g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..errors import IndexingError, ShapeError
+from ..errors import ArgumentError, IndexingError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .reduction import axes_of
+from .arguments import (
+    as_tuple,
+    axes_of,
+    axis_of,
+    expect,
+    is_whole,
+    of_one_dtype,
+    one_line,
+    refuse_huge,
+    sizes_of,
+)
 
 
 class Reshape(Function):
@@ -119,7 +129,8 @@ class Pad(Function):
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """x in another shape with as many elements; one size may be −1. Raises ShapeError if the numbers differ."""
-    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else tuple(shape)
+    expect("reshape", x)
+    sizes = sizes_of("reshape", x, shape[0] if len(shape) == 1 else shape)
     known = math.prod(size for size in sizes if size != -1)
     if sizes.count(-1) == 1 and known and x.size % known == 0:
         sizes = tuple(x.size // known if size == -1 else size for size in sizes)
@@ -130,34 +141,44 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def flatten(x: Tensor, start_axis: int = 0) -> Tensor:
     """All axes from start_axis on as one: (N, C, H, W) with start_axis=1 -> (N, C·H·W)."""
-    if not 0 <= start_axis <= x.ndim:
-        raise ShapeError(f"flatten from axis {start_axis} is not possible: x has shape {x.shape}")
+    expect("flatten", x)
+    if not is_whole(start_axis) or not 0 <= start_axis <= x.ndim:
+        raise ShapeError(f"flatten from axis {one_line(start_axis)} is not possible: x has shape {x.shape}")
     return reshape(x, *x.shape[:start_axis], math.prod(x.shape[start_axis:]))
 
 
 def transpose(x: Tensor, *axes: Any) -> Tensor:
     """Axes in another order; without arguments reversed. Raises ShapeError if `axes` is not a permutation."""
-    order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], tuple | list) else tuple(axes)
+    expect("transpose", x)
+    order = as_tuple(axes[0]) if len(axes) == 1 else axes
     order = order or tuple(reversed(range(x.ndim)))
-    positive = tuple(axis % x.ndim if -x.ndim <= axis < x.ndim else axis for axis in order)
-    if sorted(positive) != list(range(x.ndim)):
-        raise ShapeError(f"transpose of shape {x.shape} needs each of its {x.ndim} axes once, got {order}")
+    whole = all(map(is_whole, order))
+    positive = tuple(int(axis) % x.ndim if -x.ndim <= axis < x.ndim else axis for axis in order) if whole else ()
+    if not whole or sorted(positive) != list(range(x.ndim)):
+        raise ShapeError(f"transpose of shape {x.shape} needs each of its {x.ndim} axes once, got {one_line(order)}")
     return Transpose.apply(x, axes=positive)
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape`. Raises ShapeError if that does not broadcast."""
-    shape = tuple(shape)
-    if x.shape == shape:
+    expect("broadcast_to", x)
+    if type(shape) is tuple and x.shape == shape:
         return x
+    shape = sizes_of("broadcast_to", x, shape)
     tail = shape[len(shape) - x.ndim :] if len(shape) >= x.ndim else None
-    if tail is None or any(size not in (1, wanted) for size, wanted in zip(x.shape, tail, strict=True)):
+    if (
+        tail is None
+        or min(shape, default=0) < 0
+        or any(size not in (1, wanted) for size, wanted in zip(x.shape, tail, strict=True))
+    ):
         raise ShapeError(f"broadcast_to cannot turn shape {x.shape} into {shape}: sizes must be equal, or 1 in x")
-    return BroadcastTo.apply(x, shape=shape)
+    refuse_huge("broadcast_to", x, shape)
+    return x if x.shape == shape else BroadcastTo.apply(x, shape=shape)
 
 
 def squeeze(x: Tensor, axis: Any = None) -> Tensor:
     """x without the axes of size 1 in `axis` (None: all of them). Raises ShapeError if one is larger."""
+    expect("squeeze", x)
     axes = [a for a, size in enumerate(x.shape) if size == 1] if axis is None else axes_of("squeeze", x, axis)
     if any(x.shape[a] != 1 for a in axes):
         raise ShapeError(f"squeeze of axis {axis} is not possible: x has shape {x.shape}, and only sizes of 1 can go")
@@ -166,9 +187,10 @@ def squeeze(x: Tensor, axis: Any = None) -> Tensor:
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """x with a new axis of size 1 at position `axis`. Raises ShapeError if there is no such position."""
-    if not -x.ndim - 1 <= axis <= x.ndim:
-        raise ShapeError(f"expand_dims at axis {axis} is not possible: x has shape {x.shape}")
-    position = axis % (x.ndim + 1)
+    expect("expand_dims", x)
+    if not is_whole(axis) or not -x.ndim - 1 <= axis <= x.ndim:
+        raise ShapeError(f"expand_dims at axis {one_line(axis)} is not possible: x has shape {x.shape}")
+    position = int(axis) % (x.ndim + 1)
     return reshape(x, (*x.shape[:position], 1, *x.shape[position:]))
 
 
@@ -177,11 +199,14 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
     Raises IndexingError if the index does not fit the shape.
     """
+    expect("getitem", x)
     index = tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index)
     try:
         return GetItem.apply(x, index=index)
-    except IndexError as error:
-        raise IndexingError(f"index {index!r} does not fit a tensor of shape {x.shape}: {error}") from None
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
+        raise IndexingError(
+            f"getitem: index {one_line(index)} does not fit a tensor of shape {x.shape}: {error}"
+        ) from None
 
 
 def _plain(index: Any) -> Any:
@@ -190,6 +215,7 @@ def _plain(index: Any) -> Any:
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
     """x[0], x[1], ..."""
+    expect("iterate", x)
     return (getitem(x, position) for position in range(len(x)))
 
 
@@ -198,22 +224,25 @@ def scatter_add(v: Tensor, index: Any, shape: Sequence[int]) -> Tensor:
 
     Raises IndexingError if index does not fit shape, ShapeError if v does not have the shape of what index selects.
     """
+    expect("scatter_add", v, "v")
+    shape = sizes_of("scatter_add", v, shape)
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"scatter_add of shape {v.shape} needs sizes ≥ 0, got {shape}")
+    refuse_huge("scatter_add", v, shape)
     index = tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index)
     try:
         selected = np.broadcast_to(np.empty((), bool), shape)[index].shape
-    except IndexError as error:
-        raise IndexingError(f"index {index!r} does not fit shape {tuple(shape)}: {error}") from None
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
+        raise IndexingError(f"scatter_add: index {one_line(index)} does not fit shape {shape}: {error}") from None
     if selected != v.shape:
-        raise ShapeError(f"scatter_add: index selects shape {selected} of {tuple(shape)}, but v has shape {v.shape}")
-    return ScatterAdd.apply(v, index=index, shape=tuple(shape))
+        raise ShapeError(f"scatter_add: index selects shape {selected} of {shape}, but v has shape {v.shape}")
+    return ScatterAdd.apply(v, index=index, shape=shape)
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along axis. Raises ShapeError if the other axes differ, or there are none."""
-    tensors = list(tensors)
-    if not tensors:
-        raise ShapeError("concat needs at least one tensor")
-    (along,) = axes_of("concat", tensors[0], axis)
+    tensors = _tensors("concat", tensors)
+    along = axis_of("concat", tensors[0], axis)
     first = tensors[0].shape
     for tensor in tensors:
         if tensor.ndim != len(first) or any(
@@ -227,14 +256,38 @@ def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis. Raises ShapeError if their shapes differ."""
+    tensors = _tensors("stack", tensors)
+    first = tensors[0].shape
+    if any(tensor.shape != first for tensor in tensors):
+        raise ShapeError(f"stack needs tensors of one shape, got {', '.join(str(tensor.shape) for tensor in tensors)}")
+    if not is_whole(axis) or not -len(first) - 1 <= axis <= len(first):
+        raise ShapeError(f"stack along a new axis {one_line(axis)} is not possible: the tensors have shape {first}")
     return concat([expand_dims(tensor, axis) for tensor in tensors], axis)
+
+
+def _tensors(op: str, tensors: Any) -> list[Tensor]:
+    """A sequence of Tensors, integers among them in the dtype of the floating ones."""
+    if not isinstance(tensors, Iterable):
+        expect(op, tensors, "each part of a list")
+    tensors = list(tensors)
+    for position, tensor in enumerate(tensors):
+        expect(op, tensor, f"tensors[{position}]")
+    if not tensors:
+        raise ShapeError(f"{op} needs at least one tensor")
+    return of_one_dtype(op, tensors)
 
 
 def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
     """x with widths[i] = (before, after) elements of `value` around axis i. Raises ShapeError unless all are ≥ 0."""
-    widths = tuple((int(before), int(after)) for before, after in widths)
-    if len(widths) != x.ndim or any(min(sides) < 0 for sides in widths):
+    expect("pad", x)
+    sides = [as_tuple(side) for side in as_tuple(widths)]
+    if len(sides) != x.ndim or not all(len(s) == 2 and all(map(is_whole, s)) and min(s) >= 0 for s in sides):
         raise ShapeError(
-            f"pad needs (before, after), both ≥ 0, for each of the {x.ndim} axes of shape {x.shape}, got {widths}"
+            f"pad needs (before, after), both ≥ 0, for each of the {x.ndim} axes of shape {x.shape}, "
+            f"got {one_line(widths)}"
         )
+    if not isinstance(value, int | float | np.number):
+        raise ArgumentError(f"pad of shape {x.shape} needs a number as value, got {one_line(value)}")
+    widths = tuple((int(before), int(after)) for before, after in sides)
+    refuse_huge("pad", x, tuple(size + before + after for size, (before, after) in zip(x.shape, widths, strict=True)))
     return Pad.apply(x, widths=widths, value=value)

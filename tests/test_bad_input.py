@@ -1,0 +1,218 @@
+"""Bad input gets one sentence that names the op and the shapes, and never an error from inside of NumPy."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor, nn, ops
+from minicnn.errors import ArgumentError, DTypeError, IndexingError, MinicnnError, ShapeError
+
+
+def ones(*shape, dtype="float32"):
+    return Tensor(np.ones(shape, dtype))
+
+
+A = np.ones(3, "float32")
+X, IMAGE, KERNEL = ones(2, 3), ones(1, 1, 5, 5), ones(1, 1, 3, 3)
+INT, BOOL, DOUBLE = Tensor([1, 2, 3]), ones(2, 3) > 0, ones(2, 3, dtype="float64")
+
+# What is called, the error, and the words in it that help.
+BAD = {
+    # no Tensor
+    "relu of an array": (lambda: ops.relu(A), DTypeError, "relu takes a Tensor as x, got ndarray: wrap it in"),
+    "softmax of a list": (lambda: ops.softmax([1.0, 2.0]), DTypeError, "softmax takes a Tensor as x, got list"),
+    "conv2d of an array": (lambda: nn.Conv2d(1, 2, 3)(IMAGE.data), DTypeError, "conv2d takes a Tensor as x, got nd"),
+    "linear of an array": (lambda: nn.Linear(3, 2)(X.data), DTypeError, "linear takes a Tensor as x, got ndarray"),
+    "conv2d weight": (lambda: ops.conv2d(IMAGE, KERNEL.data), DTypeError, "conv2d takes a Tensor as weight, got nd"),
+    "conv2d bias": (lambda: ops.conv2d(IMAGE, KERNEL, bias=A), DTypeError, "conv2d takes a Tensor as bias, got nd"),
+    "linear bias": (lambda: ops.linear(X, ones(2, 3), A), DTypeError, "linear takes a Tensor as bias, got ndarray"),
+    "concat of arrays": (lambda: ops.concat([X, A]), DTypeError, r"concat takes a Tensor as tensors\[1\], got ndarray"),
+    "stack of None": (lambda: ops.stack(None), DTypeError, "stack takes a Tensor as .*, got NoneType"),
+    "add of None": (lambda: X + None, DTypeError, r"add of a float32 tensor of shape \(2, 3\) and NoneType"),
+    "add without Tensor": (lambda: ops.add(1.0, A), DTypeError, "add takes at least one Tensor, got float and nd"),
+    "ragged": (lambda: ops.add(X, [[1], [1, 2]]), DTypeError, "add takes an array .* rows must be equally long"),
+    "complex": (lambda: X * 1j, DTypeError, r"mul of a float32 tensor of shape \(2, 3\) and complex 1j"),
+    "matmul by number": (lambda: X @ 2.0, ShapeError, r"matmul .* \(2, 3\) and \(\): use \* for numbers"),
+    "matmul by text": (lambda: X @ "a", DTypeError, r"matmul of .* \(2, 3\) and str 'a'"),
+    "text to a power": (lambda: "a" ** X, DTypeError, r"pow of .* \(2, 3\) and str 'a'"),
+    "condition": (lambda: ops.where("a", X, X), DTypeError, "where needs a bool condition"),
+    "logits": (lambda: ops.cross_entropy(A, [0]), DTypeError, "cross_entropy takes a Tensor as logits, got ndarray"),
+    "labels": (lambda: ops.cross_entropy(X, None), ShapeError, r"cross_entropy .* \(2, 3\) and \(\)"),
+    "mse_loss of a list": (lambda: ops.mse_loss([1.0], [1.0]), DTypeError, "mse_loss takes a Tensor as x, got list"),
+    "mse_loss of text": (lambda: ops.mse_loss(X, "a"), DTypeError, r"mse_loss of .* \(2, 3\) and str"),
+    # windows
+    "conv2d too large": (lambda: ops.conv2d(IMAGE, ones(1, 1, 9, 9)), ShapeError,
+                         r"conv2d of x \(1, 1, 5, 5\): a window of 9 rows \(kernel \(9, 9\)"),
+    "pool too large": (lambda: ops.max_pool2d(IMAGE, 9), ShapeError, r"max_pool2d of x \(1, 1, 5, 5\): .* 9 rows"),
+    "pool of text": (lambda: ops.avg_pool2d(IMAGE, "a"), ArgumentError,
+                     r"avg_pool2d of x \(1, 1, 5, 5\): kernel_size must be an integer ≥ 1 .* got 'a'"),
+    "conv2d_weight": (lambda: ops.conv2d_weight(IMAGE, IMAGE, 9), ShapeError, r"conv2d_weight of x \(1, 1, 5, 5\)"),
+    "kernel of size 0": (lambda: ops.conv2d(IMAGE, ones(1, 1, 0, 3)), ArgumentError,
+                         r"conv2d of x \(1, 1, 5, 5\): kernel_size must be .* got \(0, 3\)"),
+    "transposed stride": (lambda: ops.conv_transpose2d(IMAGE, KERNEL, stride=0), ArgumentError,
+                          r"conv_transpose2d of x \(1, 1, 5, 5\): stride"),
+    "output_padding": (lambda: ops.conv_transpose2d(IMAGE, KERNEL, output_padding=1), ArgumentError,
+                       r"conv_transpose2d of x \(1, 1, 5, 5\): output_padding \(1, 1\) must be smaller"),
+    "stride {}": (lambda: ops.conv2d(IMAGE, KERNEL, stride={}), ArgumentError, r"conv2d of x .*: stride .* got {}"),
+    "stride {1}": (lambda: ops.max_pool2d(IMAGE, 2, {1}), ArgumentError, r"max_pool2d of x .*: stride .* got {1}"),
+    "padding None": (lambda: ops.conv2d(IMAGE, KERNEL, padding=None), ArgumentError, "conv2d of x .*: padding"),
+    "padding 10⁹": (lambda: ops.conv2d(IMAGE, KERNEL, padding=10**9), ShapeError, "conv2d of x .*elements: pad less"),
+    "padding 10²⁰": (lambda: ops.max_pool2d(IMAGE, 2, padding=10**20), ArgumentError, "max_pool2d of x .*: padding"),
+    "stride 10⁹": (lambda: ops.conv_transpose2d(IMAGE, KERNEL, stride=10**9), ShapeError, "conv_transpose2d of x .*"),
+    "groups True": (lambda: ops.conv2d(IMAGE, KERNEL, groups=True), ArgumentError, "conv2d takes a number of groups"),
+    "groups '2'": (lambda: ops.conv2d(IMAGE, KERNEL, groups="2"), ArgumentError, "conv2d takes a number .* got '2'"),
+    "groups 3": (lambda: ops.conv2d(IMAGE, KERNEL, groups=3), ShapeError, r"conv2d: groups=3 must divide .*1, 3, 3"),
+    # axes
+    "softmax None": (lambda: ops.softmax(X, None), ShapeError, r"softmax works along one axis, got axis=None.*\(2, 3"),
+    "log_softmax (0, 1)": (lambda: ops.log_softmax(X, (0, 1)), ShapeError, r"log_softmax works .* axis=\(0, 1\)"),
+    "argmax None": (lambda: ops.argmax(X, None), ShapeError, "argmax works along one axis, got axis=None"),
+    "argmax of text": (lambda: ops.argmax(X, "x"), ShapeError, r"argmax along axis 'x' .* \(2, 3\), axes 0 to 1"),
+    "sum True": (lambda: X.sum(True), ShapeError, r"sum along axis True is not possible: x has shape \(2, 3\)"),
+    "sum of a number": (lambda: Tensor(1.0).sum(0), ShapeError, r"sum along axis 0 .* shape \(\), which has no axes"),
+    "argmax of a number": (lambda: Tensor(1.0).argmax(), ShapeError, r"argmax .* shape \(\), which has no axes"),
+    "concat None": (lambda: ops.concat([X], None), ShapeError, "concat works along one axis, got axis=None"),
+    "flatten": (lambda: X.flatten("a"), ShapeError, r"flatten from axis 'a' .* \(2, 3\)"),
+    "expand_dims": (lambda: ops.expand_dims(X, "a"), ShapeError, r"expand_dims at axis 'a' .* \(2, 3\)"),
+    "transpose": (lambda: X.transpose("a", "b"), ShapeError, r"transpose of shape \(2, 3\) .* got \('a', 'b'\)"),
+    "stack axis": (lambda: ops.stack([X, X], 5), ShapeError, r"stack along a new axis 5 .* \(2, 3\)"),
+    "stack shapes": (lambda: ops.stack([X, Tensor(A)]), ShapeError, r"stack needs tensors of one shape, got \(2, 3\)"),
+    # numbers
+    "dropout None": (lambda: ops.dropout(X, None), ArgumentError, "dropout needs a probability .* got None"),
+    "dropout text": (lambda: ops.dropout(X, "a"), ArgumentError, "dropout needs a probability .* got 'a'"),
+    "reshape text": (lambda: X.reshape("2", 3), ShapeError, r"reshape of shape \(2, 3\) .* got \('2', 3\)"),
+    "reshape float": (lambda: X.reshape(2.0, 3), ShapeError, r"reshape of shape \(2, 3\) .* got \(2.0, 3\)"),
+    "pad 1": (lambda: ops.pad(X, 1), ShapeError, r"pad needs \(before, after\).* \(2, 3\), got 1"),
+    "pad 10²⁰": (lambda: ops.pad(X, [(0, 0), (0, 10**20)]), ShapeError, r"pad of shape \(2, 3\) .* elements"),
+    "pad value": (lambda: ops.pad(X, [(0, 0), (0, 1)], "a"), ArgumentError, r"pad of shape \(2, 3\) .* got 'a'"),
+    "broadcast_to": (lambda: X.broadcast_to("a"), ShapeError, r"broadcast_to of shape \(2, 3\) .* got 'a'"),
+    "broadcast_to 3": (lambda: X.broadcast_to(3), ShapeError, r"broadcast_to .* \(2, 3\) into \(3,\)"),
+    "broadcast_to −1": (lambda: ones(1).broadcast_to((-1,)), ShapeError, r"broadcast_to .* \(1,\) into \(-1,\)"),
+    "broadcast_to 10²⁰": (lambda: ones(1).broadcast_to((10**20,)), ShapeError, r"broadcast_to of shape \(1,\)"),
+    "step 0": (lambda: X[::0], IndexingError, r"slice\(None, None, 0\) does not fit a tensor of shape \(2, 3\)"),
+    "index by text": (lambda: X["a"], IndexingError, r"'a' does not fit a tensor of shape \(2, 3\)"),
+    "scatter_add": (lambda: ops.scatter_add(X, 0, "a"), ShapeError, r"scatter_add of shape \(2, 3\) .* got 'a'"),
+    "compare": (lambda: ops.compare(X, X, "equals"), ArgumentError, "compare got how='equals': choose one of less"),
+    "reduction": (lambda: ops.mse_loss(X, X, {}), ArgumentError, "mse_loss got reduction={}"),
+    # dtypes
+    "concat dtypes": (lambda: ops.concat([X, DOUBLE]), DTypeError, "concat got .* float32 of shape .* and float64"),
+    "stack dtypes": (lambda: ops.stack([X, DOUBLE]), DTypeError, "stack got .* float32 of shape .* and float64"),
+    "mse_loss dtypes": (lambda: ops.mse_loss(X, DOUBLE), DTypeError, "mse_loss got .* float32 of .* and float64"),
+    "mse_loss integers": (lambda: ops.mse_loss(INT, INT), DTypeError, r"mse_loss needs floating-point .* \(3,\)"),
+    "pow dtypes": (lambda: X**DOUBLE, DTypeError, "pow got tensors of different precision"),
+    "minimum": (lambda: ops.minimum(INT, INT), DTypeError, "minimum needs floating-point tensors, got int64 of shape"),
+    "min": (lambda: ops.min(INT), DTypeError, "min needs floating-point tensors, got int64 of shape"),
+    "minus bool": (lambda: -BOOL, DTypeError, r"neg of a bool tensor of shape \(2, 3\)"),
+    "bool − bool": (lambda: BOOL - BOOL, DTypeError, r"sub of bool tensors of shapes \(2, 3\) and \(2, 3\)"),
+    "cast": (lambda: ops.cast(X, "U1"), DTypeError, r"cast of shape \(2, 3\) needs the dtype of numbers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_sentence_says_what_is_wrong(name):
+    call, error, words = BAD[name]
+    with pytest.raises(error) as caught:
+        call()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert re.search(words, sentence), sentence
+
+
+# A right call of every op; each argument in turn is replaced by what does not belong there.
+RIGHT = {
+    "argmax": (X, 0), "broadcast_to": (X, (2, 3)), "cast": (X, "float64"), "compare": (X, X, "less"),
+    "concat": ([X, X], 0), "conv2d": (IMAGE, KERNEL, None, 1, 0, 1, 1), "conv2d_weight": (IMAGE, KERNEL, 3, 1, 0, 1, 1),
+    "conv_transpose2d": (IMAGE, KERNEL, None, 1, 0, 0, 1, 1), "cross_entropy": (X, [0, 1], "mean"), "dropout": (X, 0.5),
+    "expand_dims": (X, 0), "flatten": (X, 0), "getitem": (X, 0), "linear": (X, ones(2, 3), None),
+    "log_softmax": (X, 0), "matmul": (X, ones(3, 2)), "max": (X, 0), "max_pool2d": (IMAGE, 2, 2, 0, 1),
+    "avg_pool2d": (IMAGE, 2, 2, 0), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1), "mean": (X, 0), "min": (X, 0),
+    "mse_loss": (X, X, "mean"), "pad": (X, ((0, 1), (1, 0)), 0.0), "pow": (X, 2.0), "reshape": (X, 3, 2),
+    "scatter_add": (X, slice(0, 2), (4, 3)), "softmax": (X, 0), "squeeze": (ones(1, 3), 0), "stack": ([X, X], 0),
+    "sum": (X, 0), "sum_to": (X, (1, 3)), "to": (X, "float64"), "transpose": (X, 1, 0), "where": (BOOL, X, X),
+}  # fmt: skip
+RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
+RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}
+WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2))]
+
+
+def test_every_op_has_a_right_call():
+    assert RIGHT.keys() == set(ops.__all__)
+    for name, arguments in RIGHT.items():
+        getattr(ops, name)(*arguments)
+
+
+@pytest.mark.parametrize("name", ops.__all__)
+def test_only_our_errors_come_out(name):
+    op, right = getattr(ops, name), RIGHT[name]
+    for position, wrong in itertools.product(range(len(right)), WRONG):
+        arguments = (*right[:position], wrong, *right[position + 1 :])
+        try:
+            op(*arguments)
+        except MinicnnError as error:
+            assert "\n" not in str(error), arguments
+
+
+@pytest.mark.parametrize("name", ops.__all__)
+def test_only_our_errors_come_out_of_one_argument(name):
+    """Python itself may find that an argument is missing."""
+    for wrong in (np.ones(3), [1.0], None, "a", 2.0, {}):
+        try:
+            getattr(ops, name)(wrong)
+        except MinicnnError:
+            continue
+        except TypeError as error:
+            assert "missing" in str(error), wrong
+        else:
+            raise AssertionError(f"{name}({wrong!r}) was taken")
+
+
+# --- what looks odd and is right --------------------------------------------------------------------------------------
+
+
+def test_numpy_integers_are_integers():
+    one, two = np.int64(1), np.int64(2)
+    assert X.sum(axis=np.int64(0)).shape == (3,)
+    assert X.reshape(np.int32(3), two).shape == (3, 2)
+    assert X.transpose(one, np.int64(0)).shape == (3, 2)
+    assert ops.conv2d(ones(1, 2, 5, 5), ones(2, 1, 3, 3), stride=one, groups=two).shape == (1, 2, 3, 3)
+    assert ops.conv2d(IMAGE, KERNEL, stride=np.array([1, 2])).shape == (1, 1, 3, 2)
+    assert ops.max_pool2d(IMAGE, two).shape == (1, 1, 2, 2)
+    assert X.softmax(one).shape == ops.expand_dims(X, one).squeeze(one).shape
+
+
+def test_arrays_and_numbers_beside_tensors():
+    np.testing.assert_array_equal((X @ np.ones((3, 2), "float32")).data, np.full((2, 2), 3))
+    np.testing.assert_array_equal((np.ones((4, 2), "float32") @ X).data, np.full((4, 3), 2))
+    chosen = ops.where(np.array([True, False]), 1.0, 2.0)
+    np.testing.assert_array_equal(chosen.data, np.float32([1, 2]))
+    assert chosen.dtype == ops.where(BOOL, 1, 2).dtype == "float32"
+    assert ops.mse_loss(ones(2), [0.0, 0.0]).item() == 1
+    assert ops.mse_loss(ones(2), [0.0, 0.0]).dtype == "float32"
+
+
+def test_integers_take_the_floating_dtype():
+    assert (INT * 0.5).dtype == (0.5 * INT).dtype == ops.add(INT, [0.5, 1, 2]).dtype == "float32"
+    assert (INT * 2).dtype == "int64"
+    assert ops.concat([ones(2), INT]).dtype == ops.stack([ones(3), INT]).dtype == "float32"
+    assert ops.concat([INT, INT]).dtype == "int64"
+
+
+def test_no_output_channels():
+    assert ops.conv2d(IMAGE, ones(0, 1, 3, 3)).shape == (1, 0, 3, 3)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_a_stride_beyond_the_input_costs_nothing(ceil_mode, device):
+    """It has one output, like every stride from the input's length on; kernels must not allocate by the stride."""
+    with minicnn.use(device):
+        results = []
+        for stride in (7, 2**31 - 1):
+            x = Tensor(np.arange(25.0).reshape(1, 1, 5, 5), requires_grad=True)
+            w = Tensor(np.arange(9.0).reshape(1, 1, 3, 3), requires_grad=True)
+            y = ops.conv2d(x, w, stride=stride, padding=1).sum()
+            y = y + ops.max_pool2d(x, 2, stride, ceil_mode=ceil_mode).sum() + ops.avg_pool2d(x, 2, stride).sum()
+            y.backward()
+            results.append((y.numpy(), x.grad.numpy(), w.grad.numpy()))
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, other)
