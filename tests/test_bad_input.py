@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import Tensor, nn, ops
 from minicnn.errors import ArgumentError, DTypeError, IndexingError, MinicnnError, ShapeError
 
