@@ -30,7 +30,7 @@ from minicnn.ops.conv import Conv2d, Conv2dWeight, ConvTranspose2d
 from minicnn.ops.dropout import Dropout
 from minicnn.ops.linear import Linear, MatMul
 from minicnn.ops.loss import CrossEntropy
-from minicnn.ops.pool import AvgPool2d, AvgUnpool2d
+from minicnn.ops.pool import AvgPool2d, AvgUnpool2d, MaxScatter, ReLUMaxPool2d
 from minicnn.ops.reduction import Max, Mean, Sum
 from minicnn.ops.shape import Concat, Pad, Reshape, Transpose
 
@@ -334,6 +334,11 @@ POOLING = (
     Fault("second derivative goes to the wrong windows", "max_pool2d", "double backward written by hand",
           kernel("max_pool2d_gather", lambda right: lambda x, indices: right(x, indices[..., ::-1])),
           "second_derivative"),
+    Fault("gradient passes where the fused relu is off", "relu_max_pool2d", "this project, before it landed",
+          backward(ReLUMaxPool2d, lambda self, gy: MaxScatter.apply(gy, indices=self.indices, size=self.size)),
+          "gradient_is_the_derivative"),
+    Fault("relu left out where windows are fused", "relu_max_pool2d", "a fast path for one window size",
+          kernel("relu_max_pool2d", lambda right: reference.max_pool2d), "forward_is_the_oracle"),
 )  # fmt: skip
 
 
