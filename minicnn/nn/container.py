@@ -12,8 +12,8 @@ from .module import Module, Parameter
 class Sequential(Module):
     """y = last(...second(first(x))); children are named "0", "1", ... Indexing and len() as a list's.
 
-    A ReLU in front of a MaxPool2d is computed together with it (ops.relu_max_pool2d: the same result in half of the
-    memory traffic), unless a hook looks at either.
+    A ReLU in front of a MaxPool2d is computed together with it (ops.relu_max_pool2d: the same result with
+    less memory written and kept), unless a hook looks at either.
     """
 
     def __init__(self, *modules: Module):

@@ -15,8 +15,8 @@ from .. import reference
 from ..reference import *  # noqa: F403  (the whole book, before the names below replace their part of it)
 
 COMPILED = {
-    "matmul": "linear",
-    "linear": "linear",
+    "matmul": "products",
+    "linear": "products",
     "conv2d": "conv",
     "conv_transpose2d": "conv",
     "conv2d_weight": "conv",

@@ -16,6 +16,7 @@ import threadpoolctl
 
 from minicnn.errors import ArgumentError
 from minicnn.kernels.cpu import threads
+from minicnn.kernels.cpu.compile import jit
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -183,6 +184,7 @@ FORK = """
 import os, threading
 import numba, numpy as np
 from minicnn.kernels.cpu import threads
+from minicnn.kernels.cpu.compile import jit
 
 @numba.njit(nogil=True)
 def add(share, first, last, out):
@@ -220,3 +222,23 @@ assert (out == 4).all()
 def test_fork_and_exit():
     """A forked child has no workers, so it starts its own; and a process with idle workers ends."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], cwd=ROOT, check=True, timeout=30)
+
+
+@jit
+def refuses_seven(share, first, last, values):
+    for i in range(first, last):
+        if values[i] == 7:
+            raise ZeroDivisionError
+        values[i] += 1
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_an_error_in_a_kernel_is_not_lost_with_several_threads(place):
+    """In the caller's share and in a worker's; and the next call works."""
+    values = np.zeros(10, np.int64)
+    values[place] = 7
+    with pytest.raises(RuntimeError, match="refuses_seven raised an error"):
+        threads.parallel_for(10, refuses_seven, values, threads=2)
+    values[...] = 0
+    threads.parallel_for(10, refuses_seven, values, threads=2)
+    assert values.tolist() == [1] * 10
