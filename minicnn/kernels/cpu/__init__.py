@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import reference
-from ..reference import *  # noqa: F403  (the whole book, before the names below replace their part of it)
+from .. import CONTENTS, reference
 
 COMPILED = {
     "matmul": "products",
@@ -31,8 +30,9 @@ COMPILED = {
     "random_bits": "random",
 }
 
-for _name in COMPILED:
-    del globals()[_name]  # so that the first use asks __getattr__
+for _name in CONTENTS:
+    if _name not in COMPILED:  # those have no entry here, so that their first use asks __getattr__
+        globals()[_name] = getattr(reference, _name)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,100 @@
+"""Arithmetic, reductions, shapes and products: NumPy itself, in our names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+add = np.add
+sub = np.subtract
+mul = np.multiply
+div = np.divide
+neg = np.negative
+power = np.power
+exp = np.exp
+log = np.log
+sqrt = np.sqrt
+absolute = np.absolute
+maximum = np.maximum
+where = np.where
+
+
+def compare(a, b, how):
+    return getattr(np, how)(a, b)
+
+
+# --- reductions -------------------------------------------------------------------------------------------------------
+
+
+def sum(x, axis, keepdims):
+    if x.dtype.kind in "biu":
+        return np.sum(x, axis=axis, keepdims=keepdims)  # NumPy counts bools and small integers in 64 bits
+    wider = np.float32 if x.dtype == np.float16 else x.dtype
+    return np.asarray(np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)).astype(x.dtype, copy=False)
+
+
+def amax(x, axis, keepdims):
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+def argmax(x, axis):
+    return np.argmax(x, axis=axis)
+
+
+# --- shape ------------------------------------------------------------------------------------------------------------
+
+
+def copy(x):
+    return x.copy()
+
+
+def full(shape, value, dtype):
+    return np.full(shape, value, dtype)
+
+
+def reshape(x, shape):
+    return x.reshape(shape)
+
+
+def transpose(x, axes):
+    return x.transpose(axes)
+
+
+def broadcast_to(x, shape):
+    return np.broadcast_to(x, shape)
+
+
+def getitem(x, index):
+    return x[index]
+
+
+def scatter_add(v, index, shape):
+    total = np.zeros(shape, v.dtype)
+    np.add.at(total, index, v)  # unlike total[index] += v, this adds once per repetition
+    return total
+
+
+def concat(arrays, axis):
+    return np.concatenate(arrays, axis=axis)
+
+
+def pad(x, widths, value):
+    return np.pad(x, widths, constant_values=value) if widths else x.copy()
+
+
+def cast(x, dtype):
+    return x.astype(dtype)
+
+
+# --- linear -----------------------------------------------------------------------------------------------------------
+
+
+def matmul(a, b):
+    return np.matmul(a, b)
+
+
+def linear(x, w, b):
+    y = x @ w.T
+    return y if b is None else y + b

@@ -1,0 +1,30 @@
+"""Optimizer steps: these work in place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def sgd_step(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
+    if weight_decay:
+        g = g + weight_decay * p
+    if momentum:
+        if first:
+            velocity[...] = g
+        else:
+            velocity *= momentum
+            velocity += g if dampening == 0 else (1 - dampening) * g
+        g = g + momentum * velocity if nesterov else velocity
+    p -= lr * g
+
+
+def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
+    if weight_decay:
+        g = g + weight_decay * p
+    mean *= beta1
+    mean += (1 - beta1) * g
+    square *= beta2
+    square += (1 - beta2) * g * g
+    unbiased_mean = mean / (1 - beta1**step)
+    unbiased_square = square / (1 - beta2**step)
+    p -= lr * unbiased_mean / (np.sqrt(unbiased_square) + eps)

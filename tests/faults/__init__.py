@@ -1,0 +1,44 @@
+"""The catalogue of faults: real bugs, planted one at a time, each of which some property must reject.
+
+A check that cannot fail is a defect; this is how the checks are checked. `python -m tests.faults` prints the table:
+what was planted, where it has been seen, and which properties caught it.
+
+A fault breaks one thing for as long as its `with` block lasts: a kernel of a book, forward or backward of a Function,
+the window geometry, or the engine itself. Its properties then run on a few cases that never change, and on the edges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+from ..op_table import Op
+from ..properties import PROPERTIES
+from ..strategies import examples
+from .arrays import ARITHMETIC, SHAPE
+from .engine import ENGINE
+from .functions import ACTIVATIONS
+from .planting import Fault
+from .windows import CONVOLUTION, POOLING
+
+__all__ = ["FAULTS", "Fault", "rejections"]
+
+CASES = 8  # of each op, besides its edges
+
+FAULTS = CONVOLUTION + POOLING + ARITHMETIC + SHAPE + ACTIVATIONS + ENGINE
+
+
+def rejections(op: Op, device: str) -> dict[str, str]:
+    """The properties that do not hold for an op, each with the first line of its complaint."""
+    found = {}
+    cases = examples(op.inputs, CASES)
+    for prop in PROPERTIES:
+        if prop.applies(op):
+            for case in itertools.chain(cases, op.edges if prop.at_edges else ()):
+                try:
+                    with warnings.catch_warnings(action="error"):
+                        prop.check(op, case, device)
+                except Exception as error:  # an op that crashes is rejected, too
+                    found[prop.name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+                    break
+    return found
