@@ -96,6 +96,21 @@ BAD = {
     "scatter_add": (lambda: ops.scatter_add(X, 0, "a"), ShapeError, r"scatter_add of shape \(2, 3\) .* got 'a'"),
     "compare": (lambda: ops.compare(X, X, "equals"), ArgumentError, "compare got how='equals': choose one of less"),
     "reduction": (lambda: ops.mse_loss(X, X, {}), ArgumentError, "mse_loss got reduction={}"),
+    # flags
+    "keepdims": (lambda: X.sum(0, "no"), ArgumentError, "sum takes keepdims=True or keepdims=False, got 'no'"),
+    "keepdims 1": (lambda: X.mean(0, 1), ArgumentError, "mean takes keepdims=True or .* got 1"),
+    "keepdims of max": (lambda: X.max(0, keepdims=None), ArgumentError, "max takes keepdims=True or .* got None"),
+    "keepdims of min": (lambda: X.min(0, keepdims=[0]), ArgumentError, r"min takes keepdims=True or .* got \[0\]"),
+    "training": (lambda: ops.dropout(X, 0.5, "eval"), ArgumentError, "dropout takes training=True or .* got 'eval'"),
+    "ceil_mode": (lambda: ops.max_pool2d(IMAGE, 2, ceil_mode="no"), ArgumentError, "max_pool2d takes ceil_mode=True"),
+    "ceil_mode 2": (lambda: ops.relu_max_pool2d(IMAGE, 2, ceil_mode=2), ArgumentError, "relu_max_pool2d takes ceil_mo"),
+    "ceil_mode 0.5": (lambda: ops.avg_pool2d(IMAGE, 2, ceil_mode=0.5), ArgumentError, "avg_pool2d takes ceil_mode=Tr"),
+    "count_include_pad": (lambda: ops.avg_pool2d(IMAGE, 2, count_include_pad="yes"), ArgumentError,
+                          "avg_pool2d takes count_include_pad=True or count_include_pad=False, got 'yes'"),
+    "bias of Linear": (lambda: nn.Linear(3, 2, "no"), ArgumentError, "Linear takes bias=True or bias=False, got 'no'"),
+    "bias of Conv2d": (lambda: nn.Conv2d(1, 2, 3, bias=X), ArgumentError, "Conv2d takes bias=True or .* got Tensor"),
+    "bias of ConvTranspose2d": (lambda: nn.ConvTranspose2d(1, 2, 3, bias=0), ArgumentError, "ConvTranspose2d takes b"),
+    "mode": (lambda: nn.ReLU().train("eval"), ArgumentError, "train takes mode=True or mode=False, got 'eval'"),
     # dtypes
     "concat dtypes": (lambda: ops.concat([X, DOUBLE]), DTypeError, "concat got .* float32 of shape .* and float64"),
     "stack dtypes": (lambda: ops.stack([X, DOUBLE]), DTypeError, "stack got .* float32 of shape .* and float64"),
@@ -180,6 +195,12 @@ def test_numpy_integers_are_integers():
     assert ops.conv2d(IMAGE, KERNEL, stride=np.array([1, 2])).shape == (1, 1, 3, 2)
     assert ops.max_pool2d(IMAGE, two).shape == (1, 1, 2, 2)
     assert X.softmax(one).shape == ops.expand_dims(X, one).squeeze(one).shape
+
+
+def test_numpy_bools_are_flags():
+    assert X.sum(0, keepdims=np.bool_(True)).shape == (1, 3)
+    assert nn.Linear(3, 2, bias=np.False_).bias is None
+    assert ops.dropout(X, 0.5, training=np.False_) is X
 
 
 def test_arrays_and_numbers_beside_tensors():

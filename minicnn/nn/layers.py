@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError
-from ..kernels.window import pair
+from ..kernels.window import is_whole, pair
+from ..ops.arguments import flag, one_line
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
@@ -22,8 +23,8 @@ def _empty(*shape: int) -> Parameter:
 
 def _positive(**sizes: Any) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise ArgumentError(f"{name} must be an integer ≥ 1, got {size!r}")
+        if not is_whole(size) or size < 1:
+            raise ArgumentError(f"{name} must be an integer ≥ 1, got {one_line(size)}")
 
 
 def _initialise(weight: Parameter, bias: Parameter | None) -> None:
@@ -42,7 +43,7 @@ class Linear(Module):
         _positive(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = _empty(out_features, in_features)
-        self.bias = _empty(out_features) if bias else None
+        self.bias = _empty(out_features) if flag("Linear", "bias", bias) else None
         _initialise(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class _Convolution(Module):
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride, self.padding, self.dilation = pair(stride, "stride", 1), padding, pair(dilation, "dilation", 1)
         self.weight = _empty(*self._weight_shape())
-        self.bias = _empty(out_channels) if bias else None
+        self.bias = _empty(out_channels) if flag(type(self).__name__, "bias", bias) else None
         _initialise(self.weight, self.bias)
 
     def _weight_shape(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import device as devices
 from ..errors import CheckpointError, DTypeError, GraphError, MinicnnError
+from ..ops.arguments import flag
 from ..tensor import Handle, Tensor, as_dtype
 
 
@@ -176,6 +177,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, here and below: dropout drops, batch norm uses the batch."""
+        flag("train", "mode", mode)
         for module in self.modules():
             module.training = mode
         return self

@@ -58,6 +58,15 @@ def _two_precisions(op: str, tensors: Any) -> str:
     return f"{op} got tensors of different precision, {given}: convert one with .to(dtype)"
 
 
+def flag(op: str, name: str, value: Any) -> bool:
+    """A bool, Python's or NumPy's, as Python's. Raises ArgumentError for all else: "no" and [0] would count as True."""
+    if value is True or value is False:
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    raise ArgumentError(f"{op} takes {name}=True or {name}=False, got {one_line(value)}")
+
+
 # --- axes and sizes ---------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from ..device import generator
 from ..errors import ArgumentError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import expect, one_line
+from .arguments import expect, flag, one_line
 
 
 class Dropout(Function):
@@ -41,7 +41,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     expect("dropout", x)
     if not isinstance(p, float | int | np.floating | np.integer) or isinstance(p, bool) or not 0 <= p <= 1:
         raise ArgumentError(f"dropout needs a probability p from 0 to 1, got {one_line(p)}")
-    if not training or p == 0:
+    if not flag("dropout", "training", training) or p == 0:
         return x
     seed, call = generator.next_call()
     return Dropout.apply(x, p=p, seed=seed, call=call)

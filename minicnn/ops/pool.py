@@ -13,7 +13,7 @@ from ..function import Function
 from ..kernels.window import Window
 from ..tensor import Tensor
 from .activation import ReLUMask
-from .arguments import expect_images, window_of
+from .arguments import expect_images, flag, window_of
 
 
 class MaxPool2d(Function):
@@ -143,9 +143,11 @@ def avg_pool2d(
     count_include_pad: whether padding counts as zeros (PyTorch's default) or not at all. Errors as max_pool2d.
     """
     window = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    return AvgPool2d.apply(x, window=window, count_include_pad=bool(count_include_pad))
+    include = flag("avg_pool2d", "count_include_pad", count_include_pad)
+    return AvgPool2d.apply(x, window=window, count_include_pad=include)
 
 
 def _window(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Window:
     expect_images(op, x)
+    flag(op, "ceil_mode", ceil_mode)
     return window_of(op, x, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)

@@ -12,7 +12,7 @@ from .. import kernels
 from ..errors import ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import axes_of, axis_of, expect, floating, sizes_of
+from .arguments import axes_of, axis_of, expect, flag, floating, sizes_of
 
 
 def _with_ones(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -65,9 +65,10 @@ def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Σ x over axis (0 over no elements). Raises ShapeError for an axis that is not there."""
+    """Σ x over axis (0 over no elements). Raises ShapeError for an axis that is not there, ArgumentError for keepdims
+    that is no bool."""
     expect("sum", x)
-    return Sum.apply(x, axes=axes_of("sum", x, axis), keepdims=keepdims)
+    return Sum.apply(x, axes=axes_of("sum", x, axis), keepdims=flag("sum", "keepdims", keepdims))
 
 
 def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -76,7 +77,7 @@ def mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     axes = axes_of("mean", x, axis)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"mean over axes {axes} of shape {x.shape} has no elements to average")
-    return Mean.apply(x, axes=axes, keepdims=keepdims)
+    return Mean.apply(x, axes=axes, keepdims=flag("mean", "keepdims", keepdims))
 
 
 def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -85,7 +86,7 @@ def max(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     axes = axes_of("max", x, axis)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"max over axes {axes} of shape {x.shape} has no elements to compare")
-    return Max.apply(x, axes=axes, keepdims=keepdims)
+    return Max.apply(x, axes=axes, keepdims=flag("max", "keepdims", keepdims))
 
 
 def min(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -95,7 +96,7 @@ def min(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
     axes = axes_of("min", x, axis)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(f"min over axes {axes} of shape {x.shape} has no elements to compare")
-    return -max(-x, axes, keepdims)
+    return -max(-x, axes, flag("min", "keepdims", keepdims))
 
 
 def argmax(x: Tensor, axis: int = -1) -> Tensor:
