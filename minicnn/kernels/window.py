@@ -27,7 +27,8 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 
 Pair = tuple[int, int]
-MOST_ELEMENTS = 2**40  # of an array; no memory holds more, and NumPy's own limits are not far above
+MOST_ELEMENTS = 2**34  # of an array that an op makes: 64 GB in float32; who asks for more has mistyped a number
+MOST_PLACES = 2**31 - 1  # of one image with its padding: max pooling numbers them in 32 bits
 
 
 class Window(NamedTuple):
@@ -50,7 +51,7 @@ class Window(NamedTuple):
         """(H, W) -> (P, Q). Raises ShapeError where the window is larger than the padded input."""
         p, q = (self._outputs(axis, size[axis]) for axis in (0, 1))
         h, w = (size[axis] + sum(self.pad[axis]) for axis in (0, 1))
-        if h * w > MOST_ELEMENTS:
+        if h * w > MOST_PLACES:
             raise ShapeError(f"padding {self.pad} makes images of {h} × {w}, {h * w:.1e} elements: pad less")
         return p, q
 

@@ -138,12 +138,20 @@ def groups_of(op: str, groups: Any, *shapes: tuple[tuple[int, ...], int]) -> int
     return int(groups)
 
 
-def _strides_within(window: Window, size: tuple[int, ...]) -> Window:
-    """The same outputs with strides no longer than the padded input, whose one output they all reach."""
-    longest = [max(1, length + sum(sides)) for length, sides in zip(size, window.pad, strict=True)]
-    if window.stride[0] <= longest[0] and window.stride[1] <= longest[1]:
+def _within_reason(window: Window, shape: tuple[int, ...]) -> Window:
+    """The same outputs with strides no longer than the padded input, whose one output they all reach.
+
+    Raises ShapeError for padding that no memory holds.
+    """
+    (top, bottom), (left, right) = window.pad
+    h, w = top + shape[2] + bottom, left + shape[3] + right
+    images = shape[0] * shape[1]
+    if images * h * w > MOST_ELEMENTS and window.pad != ((0, 0), (0, 0)):
+        raise ShapeError(f"padding {window.pad} makes {images} images of {h} × {w}, {images * h * w:.1e} elements: "
+                         "pad less")  # fmt: skip
+    if window.stride[0] <= h and window.stride[1] <= w:
         return window
-    return window._replace(stride=(min(window.stride[0], longest[0]), min(window.stride[1], longest[1])))
+    return window._replace(stride=(min(window.stride[0], max(1, h)), min(window.stride[1], max(1, w))))
 
 
 def window_of(
@@ -155,7 +163,7 @@ def window_of(
         window = make_window(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         if fits:
             window.output_size(x.shape[2:])  # raises if it does not
-            window = _strides_within(window, x.shape[2:])
+            window = _within_reason(window, x.shape)
         return window
     except MinicnnError as error:
         raise type(error)(f"{op} of x {x.shape}: {error.message}") from None
