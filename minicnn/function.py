@@ -25,10 +25,11 @@ from .tensor import Tensor
 
 
 class _Mode(threading.local):
-    """Per thread: whether ops are recorded, whether NaN are hunted, and who watches."""
+    """Per thread: whether ops are recorded, whether they run a second time, whether NaN are hunted, and who watches."""
 
     def __init__(self) -> None:
         self.recording = True
+        self.recomputing = False
         self.anomaly = False
         self.op_hooks: tuple[OpHook, ...] = ()
 
@@ -82,6 +83,12 @@ class enable_grad(set_grad_enabled):
         super().__init__(True)
 
 
+class set_recomputing(_Switch):
+    """Inside, what runs has run before: see is_recomputing."""
+
+    field = "recomputing"
+
+
 class detect_anomaly(_Switch):
     """Inside, the first op whose result has a NaN though its inputs had none raises AnomalyError, which names the op
     and the line that called it; in backward, the op whose gradient it was. Slow: every result is searched."""
@@ -105,6 +112,11 @@ class detect_anomaly(_Switch):
 def is_grad_enabled() -> bool:
     """Whether ops are being recorded."""
     return _mode.recording
+
+
+def is_recomputing() -> bool:
+    """Whether a checkpoint runs its function again for backward: running statistics have been updated already."""
+    return _mode.recomputing
 
 
 class OpHook(Protocol):
