@@ -78,7 +78,7 @@ class PartialConv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         kernels = ops.concat(list(self.w), axis=1).squeeze(0)
-        return ops.conv2d(x, ops.scatter_add(kernels, (self.outputs, self.inputs), self.dense_shape), self.bias)
+        return ops.conv2d(x, ops.add_at(kernels, (self.outputs, self.inputs), self.dense_shape), self.bias)
 
     def count_macs(self, output_shape: tuple[int, ...]) -> int:
         """The multiply-adds of the 60 kernels that exist, as the paper counts; zeros of the dense weight are none."""

@@ -13,6 +13,7 @@ from minicnn import ops
 from minicnn.device import generator
 
 from . import strategies as inputs
+from .op_rows.arrays import ARRAYS
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two, edges_of_windows
 from .oracles import at_kinks, naive, philox, windows
 
@@ -134,7 +135,7 @@ TABLE = (
     Op("getitem", ops.getitem, naive.getitem, inputs.getitem_inputs, order=2, analytic=True, affine="all",
        edges=(edge((0, 3), index=(slice(None), 1)), edge((3,), index=slice(2, 1)), edge((1,), index=0),
               edge((3, 2), index=np.zeros(0, int)), edge((), index=...))),
-    Op("scatter_add", ops.scatter_add, naive.scatter_add, inputs.scatter_add_inputs, order=2, analytic=True,
+    Op("add_at", ops.add_at, naive.add_at, inputs.add_at_inputs, order=2, analytic=True,
        affine="all", edges=(edge((0,), index=slice(2, 1), shape=(3,)), edge((1,), index=[0], shape=(1,)),
                             edge((5,), index=np.array([1, 0, 1, 1, 0]), shape=(2,)))),
     Op("concat", lambda *tensors, axis: ops.concat(tensors, axis), naive.concat, inputs.concat_inputs, order=2,
@@ -203,5 +204,7 @@ TABLE = (
     Op("dropout", seeded_dropout, philox.dropout, inputs.dropout_inputs, order=2, analytic=True, affine="all",
        keeps=("own",), edges=edges_of_one(p=0.5, seed=3, call=1)),
 )  # fmt: skip
+
+TABLE += ARRAYS
 
 ROWS = {row.name: row for row in TABLE}

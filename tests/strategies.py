@@ -292,7 +292,7 @@ def getitem_inputs(choose: Choices) -> Case:
     return Case((shape,), {"index": _index(choose, shape)}, seed=choose.seed())
 
 
-def scatter_add_inputs(choose: Choices) -> Case:
+def add_at_inputs(choose: Choices) -> Case:
     shape = choose.shape((3, 3), (2, 4))
     index = _index(choose, shape)
     return Case((np.empty(shape)[index].shape,), {"index": index, "shape": shape}, seed=choose.seed())

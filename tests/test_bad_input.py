@@ -100,7 +100,7 @@ BAD = {
     "broadcast_to 10²⁰": (lambda: ones(1).broadcast_to((10**20,)), ShapeError, r"broadcast_to of shape \(1,\)"),
     "step 0": (lambda: X[::0], IndexingError, r"slice\(None, None, 0\) does not fit a tensor of shape \(2, 3\)"),
     "index by text": (lambda: X["a"], IndexingError, r"'a' does not fit a tensor of shape \(2, 3\)"),
-    "scatter_add": (lambda: ops.scatter_add(X, 0, "a"), ShapeError, r"scatter_add of shape \(2, 3\) .* got 'a'"),
+    "add_at": (lambda: ops.add_at(X, 0, "a"), ShapeError, r"add_at of shape \(2, 3\) .* got 'a'"),
     "compare": (lambda: ops.compare(X, X, "equals"), ArgumentError, "compare got how='equals': choose one of less"),
     "reduction": (lambda: ops.mse_loss(X, X, {}), ArgumentError, "mse_loss got reduction={}"),
     # flags
@@ -147,12 +147,12 @@ RIGHT = {
     "argmax": (X, 0), "broadcast_to": (X, (2, 3)), "cast": (X, "float64"), "compare": (X, X, "less"),
     "concat": ([X, X], 0), "conv2d": (IMAGE, KERNEL, None, 1, 0, 1, 1), "conv2d_weight": (IMAGE, KERNEL, 3, 1, 0, 1, 1),
     "conv_transpose2d": (IMAGE, KERNEL, None, 1, 0, 0, 1, 1), "cross_entropy": (X, [0, 1], "mean"), "dropout": (X, 0.5),
-    "expand_dims": (X, 0), "flatten": (X, 0), "getitem": (X, 0), "linear": (X, ones(2, 3), None),
+    "expand_dims": (X, 0), "flatten": (X, 0), "gather": (X, 1, [[0], [2]]), "getitem": (X, 0), "linear": (X, ones(2, 3), None),
     "log_softmax": (X, 0), "matmul": (X, ones(3, 2)), "max": (X, 0), "max_pool2d": (IMAGE, 2, 2, 0, 1),
     "avg_pool2d": (IMAGE, 2, 2, 0), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1), "mean": (X, 0), "min": (X, 0),
     "mse_loss": (X, X, "mean"), "pad": (X, ((0, 1), (1, 0)), 0.0), "pow": (X, 2.0), "reshape": (X, 3, 2),
-    "scatter_add": (X, slice(0, 2), (4, 3)), "softmax": (X, 0), "squeeze": (ones(1, 3), 0), "stack": ([X, X], 0),
-    "sum": (X, 0), "sum_to": (X, (1, 3)), "to": (X, "float64"), "transpose": (X, 1, 0), "where": (BOOL, X, X),
+    "add_at": (X, slice(0, 2), (4, 3)), "softmax": (X, 0), "squeeze": (ones(1, 3), 0), "stack": ([X, X], 0),
+    "scatter_add": (X, 1, [[0], [2]], ones(2, 1)), "take": (X, [0, 2], 1), "sum": (X, 0), "sum_to": (X, (1, 3)), "to": (X, "float64"), "transpose": (X, 1, 0), "where": (BOOL, X, X),
 }  # fmt: skip
 RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
 RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}

@@ -159,8 +159,18 @@ def getitem(x, index):
 
 
 @kernel
-def scatter_add(v, index, shape):
+def add_at(v, index, shape):
     """Zeros of `shape`, with v added at `index`, repeated positions accumulating: the adjoint of getitem."""
+
+
+@kernel
+def gather(x, index, axis):
+    """x at positions index ≥ 0 along axis, index of the shape of x but there: NumPy's take_along_axis."""
+
+
+@kernel
+def scatter_add(v, index, axis, size):
+    """Zeros of v's shape, but `size` along axis, with v added at positions index of v's shape: adjoint of gather."""
 
 
 @kernel

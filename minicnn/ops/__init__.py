@@ -32,6 +32,7 @@ from .arithmetic import (
 )
 from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .dropout import dropout
+from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
 from .pool import avg_pool2d, max_pool2d, relu_max_pool2d
@@ -41,11 +42,8 @@ from .shape import (
     concat,
     expand_dims,
     flatten,
-    getitem,
-    iterate,
     pad,
     reshape,
-    scatter_add,
     squeeze,
     stack,
     transpose,
@@ -55,8 +53,10 @@ __all__ = [
     "abs", "add", "argmax", "avg_pool2d", "broadcast_to", "cast", "compare", "concat", "conv2d", "conv2d_weight",
     "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flatten", "getitem", "linear",
     "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul",
-    "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "scatter_add", "sigmoid", "softmax",
+    "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "sigmoid", "softmax",
     "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
+    # more of what arrays do
+    "add_at", "gather", "scatter_add", "take",
 ]  # fmt: skip
 
 

@@ -1,18 +1,18 @@
 """Shape: the same numbers elsewhere. Each op here is linear, and its gradient puts the numbers back.
 
-reshape ↔ reshape, transpose ↔ inverse transpose, broadcast_to ↔ sum_to, getitem ↔ scatter_add, concat and pad → slices.
+reshape ↔ reshape, transpose ↔ inverse transpose, broadcast_to ↔ sum_to, concat and pad → slices.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..errors import ArgumentError, IndexingError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
 from .arguments import (
@@ -65,33 +65,6 @@ class BroadcastTo(Function):
 
     def backward(self, gy):
         return gy.sum_to(self.shape)
-
-
-class GetItem(Function):
-    """y = x[index], all of NumPy's indices;  gx is zero but for gy added at index."""
-
-    name = "getitem"
-    any_dtype = True
-
-    def forward(self, x, index):
-        self.index, self.shape = index, x.shape
-        return kernels.getitem(x, index)
-
-    def backward(self, gy):
-        return scatter_add(gy, self.index, self.shape)
-
-
-class ScatterAdd(Function):
-    """y = zeros of `shape`, with v added at index (repeated positions add up);  gv = gy[index]."""
-
-    any_dtype = True
-
-    def forward(self, v, index, shape):
-        self.index = index
-        return kernels.scatter_add(v, index, shape)
-
-    def backward(self, gy):
-        return gy[self.index]
 
 
 class Concat(Function):
@@ -192,51 +165,6 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
         raise ShapeError(f"expand_dims at axis {one_line(axis)} is not possible: x has shape {x.shape}")
     position = int(axis) % (x.ndim + 1)
     return reshape(x, (*x.shape[:position], 1, *x.shape[position:]))
-
-
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index]: integers, slices, None, ..., and arrays of integers or bools, as in NumPy.
-
-    Raises IndexingError if the index does not fit the shape.
-    """
-    expect("getitem", x)
-    index = tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index)
-    try:
-        return GetItem.apply(x, index=index)
-    except (IndexError, ValueError, TypeError, OverflowError) as error:
-        raise IndexingError(
-            f"getitem: index {one_line(index)} does not fit a tensor of shape {x.shape}: {error}"
-        ) from None
-
-
-def _plain(index: Any) -> Any:
-    return index.data if isinstance(index, Tensor) else index
-
-
-def iterate(x: Tensor) -> Iterator[Tensor]:
-    """x[0], x[1], ..."""
-    expect("iterate", x)
-    return (getitem(x, position) for position in range(len(x)))
-
-
-def scatter_add(v: Tensor, index: Any, shape: Sequence[int]) -> Tensor:
-    """Zeros of `shape`, with v added at index, positions that repeat adding up: the adjoint of getitem.
-
-    Raises IndexingError if index does not fit shape, ShapeError if v does not have the shape of what index selects.
-    """
-    expect("scatter_add", v, "v")
-    shape = sizes_of("scatter_add", v, shape)
-    if min(shape, default=0) < 0:
-        raise ShapeError(f"scatter_add of shape {v.shape} needs sizes ≥ 0, got {shape}")
-    refuse_huge("scatter_add", v, shape)
-    index = tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index)
-    try:
-        selected = np.broadcast_to(np.empty((), bool), shape)[index].shape
-    except (IndexError, ValueError, TypeError, OverflowError) as error:
-        raise IndexingError(f"scatter_add: index {one_line(index)} does not fit shape {shape}: {error}") from None
-    if selected != v.shape:
-        raise ShapeError(f"scatter_add: index selects shape {selected} of {shape}, but v has shape {v.shape}")
-    return ScatterAdd.apply(v, index=index, shape=shape)
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:

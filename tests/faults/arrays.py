@@ -41,7 +41,7 @@ def both_win(right):
     return forward
 
 
-def scatter_add_assigns(v, index, shape):
+def add_at_assigns(v, index, shape):
     total = np.zeros(shape, v.dtype)
     total[index] += v
     return total
@@ -89,10 +89,10 @@ ARITHMETIC = (
           attribute(reference, "argmax", last_argmax), "forward_is_the_oracle"),
     Fault("gradient stays in the other dtype", "cast", "backward passes gy on",
           backward(Cast, lambda self, gy: gy), "dtype_is_kept"),
-    Fault("scatter-add assigns for repeated indices", "scatter_add", "NumPy's a[i] += v",
-          attribute(reference, "scatter_add", scatter_add_assigns), "forward_is_the_oracle"),
+    Fault("assigns where indices repeat", "add_at", "NumPy's a[i] += v",
+          attribute(reference, "add_at", add_at_assigns), "forward_is_the_oracle"),
     Fault("the same, seen from getitem's gradient", "getitem", "embedding layers: a word that occurs twice",
-          attribute(reference, "scatter_add", scatter_add_assigns), "gradient_is_the_derivative"),
+          attribute(reference, "add_at", add_at_assigns), "gradient_is_the_derivative"),
 )  # fmt: skip
 
 

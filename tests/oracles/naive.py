@@ -215,7 +215,7 @@ def getitem(x, index):
     return filled(source.shape, lambda place: numbers[source[place]])
 
 
-def scatter_add(v, index, shape):
+def add_at(v, index, shape):
     total, target = [0.0] * math.prod(shape), np.asarray(positions(index, shape))
     for place in np.ndindex(*target.shape):
         total[target[place]] += v[place]
