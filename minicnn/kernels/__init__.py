@@ -291,14 +291,23 @@ def sign(x):
     """−1, 0 or 1."""
 
 
-@kernel
-def pick(x, labels):
-    """x (N, C), labels (N,) -> x[n, labels[n]], (N,)."""
+# labels (N,) int64, −1: the row counts for nothing; weight (C,) or None (all 1); smoothing ε, a number; divisor a
+# number, or None for 1: what class_targets says of them holds for the next two
 
 
 @kernel
-def one_hot(labels, classes, dtype):
-    """labels (N,) -> (N, classes): 1 at the label, 0 elsewhere."""
+def class_targets(z, labels, weight, smoothing, divisor):
+    """q (N, C), what softmax(z) should be: ε/C·weight[j] / divisor; at the label (1 − ε)·weight[j] / divisor more."""
+
+
+@kernel
+def softmax_cross_entropy(z, labels, weight, smoothing, divisor):
+    """z (N, C) -> the losses Σⱼ q[n, j]·(ln Σᵢ e^z[n, i] − z[n, j]), (N,) if divisor is None, else their sum, ()."""
+
+
+@kernel
+def softmax_cross_entropy_gradient(g, z, labels, weight, smoothing, divisor):
+    """g (N,) or (), z (N, C) -> g·(softmax(z)·Σⱼ q[n, j] − q), (N, C)."""
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ..strategies import examples
 from .arrays import ARITHMETIC, SHAPE
 from .engine import ENGINE
 from .functions import ACTIVATIONS
+from .loss import LOSSES
 from .planting import Fault
 from .windows import CONVOLUTION, POOLING
 
@@ -25,7 +26,7 @@ __all__ = ["FAULTS", "Fault", "rejections"]
 
 CASES = 8  # of each op, besides its edges
 
-FAULTS = CONVOLUTION + POOLING + ARITHMETIC + SHAPE + ACTIVATIONS + ENGINE
+FAULTS = CONVOLUTION + POOLING + ARITHMETIC + SHAPE + ACTIVATIONS + LOSSES + ENGINE
 
 
 def rejections(op: Op, device: str) -> dict[str, str]:

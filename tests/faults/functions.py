@@ -1,15 +1,13 @@
-"""Faults of activations, losses and dropout."""
+"""Faults of activations and dropout."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minicnn import Tensor, ops
 from minicnn.device import generator
 from minicnn.kernels import reference
 from minicnn.ops.activation import LogSoftmax, ReLU, ScaledTanh, Sigmoid, Softmax, Tanh
 from minicnn.ops.dropout import Dropout
-from minicnn.ops.loss import CrossEntropy
 
 from .planting import Fault, after_backward, attribute, backward, forward, kernel
 
@@ -17,13 +15,6 @@ from .planting import Fault, after_backward, attribute, backward, forward, kerne
 def overflowing_softmax(x, axis):
     e = np.exp(x)
     return e / e.sum(axis=axis, keepdims=True)
-
-
-def labels_off_by_one(right):
-    def forward(self, logits, labels):
-        return right(self, logits, np.maximum(labels - 1, 0))
-
-    return forward
 
 
 def refuse_empty(right):
@@ -71,13 +62,6 @@ ACTIVATIONS = (
           "gradient_is_the_derivative"),
     Fault("y for e^y", "log_softmax", "softmax's backward, copied",
           backward(LogSoftmax, lambda self, gy: gy - self.saved[0] * gy.sum(axis=self.axis, keepdims=True)),
-          "gradient_is_the_derivative"),
-    Fault("not divided by N", "cross_entropy", "sum for mean",
-          attribute(Tensor, "mean", ops.sum), "forward_is_the_oracle"),
-    Fault("label off by one", "cross_entropy", "classes numbered from 1",
-          forward(CrossEntropy, labels_off_by_one), "forward_is_the_oracle"),
-    Fault("cotangent ignored", "cross_entropy", "the loss is taken to be the end of the graph",
-          after_backward(CrossEntropy, lambda self, gy, gz: gz / gy.reshape(-1, 1)),
           "gradient_is_the_derivative"),
     Fault("mask redrawn in backward", "dropout", "layers without a saved mask", backward(Dropout, mask_redrawn),
           "gradient_is_the_derivative"),

@@ -28,6 +28,8 @@ COMPILED = {
     "relu": "elementwise",
     "relu_mask": "elementwise",
     "random_bits": "random",
+    "softmax_cross_entropy": "losses",
+    "softmax_cross_entropy_gradient": "losses",
 }
 
 for _name in CONTENTS:

@@ -1,14 +1,15 @@
 """The reference book: every kernel in plain NumPy, written to be read.
 
     arrays.py      arithmetic, reductions, shapes, products        functions.py   activations, softmax
-    windows.py     convolution, pooling                            noise.py       Philox
-    steps.py       optimizers
+    windows.py     convolution, pooling                            losses.py      cross-entropy
+    steps.py       optimizers                                      noise.py       Philox
 
 The other books must agree with this one to rounding; tests/ compare them, and compare this one with naive loops.
 """
 
 from .arrays import *  # noqa: F403
 from .functions import *  # noqa: F403
+from .losses import *  # noqa: F403
 from .noise import *  # noqa: F403
 from .steps import *  # noqa: F403
 from .windows import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Activations and what losses need."""
+"""Activations."""
 
 from __future__ import annotations
 
@@ -41,11 +41,3 @@ def _largest(x, axis):
 
 
 sign = np.sign
-
-
-def pick(x, labels):
-    return x[np.arange(len(x)), labels]
-
-
-def one_hot(labels, classes, dtype):
-    return (labels[:, None] == np.arange(classes)).astype(dtype)
