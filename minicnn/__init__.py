@@ -15,12 +15,13 @@ from .errors import MinicnnError
 from .function import Function, detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .gradcheck import gradcheck
 from .kernels.cpu.threads import get_num_threads, set_num_threads
+from .recompute import checkpoint
 from .tensor import Tensor
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Function", "MinicnnError", "Tensor", "backward", "detect_anomaly", "enable_grad", "generator", "get_num_threads",
-    "grad", "gradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "ops", "optim", "set_grad_enabled",
-    "set_num_threads", "use",
+    "Function", "MinicnnError", "Tensor", "backward", "checkpoint", "detect_anomaly", "enable_grad", "generator",
+    "get_num_threads", "grad", "gradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "ops", "optim",
+    "set_grad_enabled", "set_num_threads", "use",
 ]  # fmt: skip

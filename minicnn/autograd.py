@@ -21,6 +21,7 @@ from . import device as devices
 from . import kernels
 from .errors import AnomalyError, DTypeError, GraphError, ShapeError
 from .function import Edge, Function, set_grad_enabled
+from .recompute import Recompute
 from .tensor import Tensor
 
 
@@ -68,8 +69,6 @@ def grad(
     walk = Walk(outputs, cotangents, inputs, retain, create_graph)
     found = walk.captured()
     for position, gradient in enumerate(found):
-        if gradient is None and walk.met_consumed is not None:
-            raise GraphError(_consumed(walk.met_consumed))
         if gradient is None and not allow_unused:
             raise GraphError(
                 f"the outputs do not depend on input {position} of grad (shape {inputs[position].shape}): "
@@ -129,8 +128,11 @@ class Walk:
         self.leaf_gradients: dict[int, tuple[Tensor, Tensor, bool]] = {}  # id -> leaf, gradient, array shared?
         self.inputs = inputs
         self.found: dict[tuple[int, int], Tensor | None] = {}  # (id of node, output) -> gradient, of the inputs only
-        self.met_consumed: Function | None = None
-        self.useful = None if inputs is None else self._leads_to(outputs, inputs)
+        self.useful: set[int] | None = None  # ids of what leads to the inputs; None: all does
+        if inputs is not None:
+            self.found = {(id(t.grad_fn), t.output_index): None for t in inputs if t.grad_fn is not None}
+            self.useful = {id(t if t.grad_fn is None else t.grad_fn) for t in inputs}
+            self.mark_useful(outputs)
         self.create_graph = create_graph
         queue: list[tuple[int, Function]] = []
         self.queue = queue
@@ -162,27 +164,45 @@ class Walk:
 
     def run(self, node: Function, retain: bool) -> None:
         """All gradients of this node's outputs are complete: run its backward and deliver what it returns."""
-        complete = []
-        for index, gradient in enumerate(self.gradients.pop(node)):
+        arrived = self.gradients.pop(node)
+        for index, gradient in enumerate(arrived):
             if gradient is not None:
-                gradient = _through_hooks(gradient, node.output_hooks.get(index))
+                arrived[index] = _through_hooks(gradient, node.output_hooks.get(index))
             if (id(node), index) in self.found:
-                self.found[id(node), index] = gradient
-            complete.append(_zeros(node, index) if gradient is None else gradient)
+                self.found[id(node), index] = arrived[index]
         node.active = [edge is not None and self._is_useful(edge) for edge in node.edges]
         if any(node.active):
-            returned = _call_backward(node, complete)
-            for position, (edge, gradient) in enumerate(zip(node.edges, returned, strict=True)):
-                if edge is not None and gradient is not None and node.active[position]:
-                    if gradient.shape != edge.shape or gradient.dtype != edge.dtype:
-                        raise GraphError(
-                            f"backward of {node.name} returned a gradient of shape {gradient.shape}, {gradient.dtype} "
-                            f"for input {position} of shape {edge.shape}, {edge.dtype}: they must be equal"
-                        )
-                    shared = edge.leaf is not None and _is_shared(gradient, position, returned, complete, node)
-                    self.deliver(edge, gradient, shared)
+            if isinstance(node, Recompute):
+                self.go_inside(node, arrived)
+            else:
+                self.pass_on(
+                    node, [_zeros(node, i) if gradient is None else gradient for i, gradient in enumerate(arrived)]
+                )
         if not retain:
             node.release()
+
+    def pass_on(self, node: Function, complete: list[Tensor]) -> None:
+        """Run a node's backward, and deliver what it returns."""
+        returned = _call_backward(node, complete)
+        for position, (edge, gradient) in enumerate(zip(node.edges, returned, strict=True)):
+            if edge is not None and gradient is not None and node.active[position]:
+                if gradient.shape != edge.shape or gradient.dtype != edge.dtype:
+                    raise GraphError(
+                        f"backward of {node.name} returned a gradient of shape {gradient.shape}, {gradient.dtype} "
+                        f"for input {position} of shape {edge.shape}, {edge.dtype}: they must be equal"
+                    )
+                shared = edge.leaf is not None and _is_shared(gradient, position, returned, complete, node)
+                self.deliver(edge, gradient, shared)
+
+    def go_inside(self, node: Recompute, gradients: list[Tensor | None]) -> None:
+        """Run the checkpoint's function again. Its nodes are the newest of all, so the walk goes through them next."""
+        outputs = node.again()
+        self.mark_useful(outputs, since=node.order)
+        for output, gradient in zip(outputs, gradients, strict=True):
+            if gradient is not None and output.requires_grad:
+                edge = Edge(output.grad_fn, output.output_index, output)
+                if self._is_useful(edge):
+                    self.deliver(edge, gradient, shared=True)
 
     def leaves(self) -> list[tuple[Tensor, Tensor]]:
         """The leaves that were reached, each with a gradient whose array is its own."""
@@ -212,23 +232,20 @@ class Walk:
     def _is_useful(self, edge: Edge) -> bool:
         return self.useful is None or id(edge.leaf if edge.node is None else edge.node) in self.useful
 
-    def _leads_to(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[int]:
-        """ids of the nodes and leaves from which the inputs can be reached: nothing else needs to run."""
-        self.found = {(id(t.grad_fn), t.output_index): None for t in inputs if t.grad_fn is not None}
-        useful = {id(t if t.grad_fn is None else t.grad_fn) for t in inputs}
+    def mark_useful(self, outputs: Sequence[Tensor], since: int = -1) -> None:
+        """Add to `useful` the nodes, made after number `since`, from which the inputs can be reached."""
+        if self.useful is None:
+            return
         reached: dict[int, Function] = {}
         waiting = [output.grad_fn for output in outputs]
         while waiting:
             node = waiting.pop()
-            if node is not None and id(node) not in reached:
+            if node is not None and node.order > since and id(node) not in reached:
                 reached[id(node)] = node
-                if node.consumed:
-                    self.met_consumed = node
                 waiting.extend(edge.node for edge in node.edges if edge is not None)
         for node in sorted(reached.values(), key=lambda node: node.order):  # inputs come before what is made of them
-            if any(id(e.leaf if e.node is None else e.node) in useful for e in node.edges if e is not None):
-                useful.add(id(node))
-        return useful
+            if any(edge is not None and self._is_useful(edge) for edge in node.edges):
+                self.useful.add(id(node))
 
 
 def _call_backward(node: Function, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:

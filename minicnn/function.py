@@ -299,9 +299,9 @@ class Function:
         return [array for array in kept if isinstance(array, np.ndarray)]
 
     def release(self) -> None:
-        """Forget everything that was kept for backward."""
+        """Forget everything that was kept for backward, but not where it came from: grad() must know what is gone."""
         self.consumed = True
-        self.edges, self._saved = [], []
+        self._saved = []
         self.__dict__.clear()
 
 

@@ -505,7 +505,7 @@ def memory_is_released(op: Op, case: Case, device: str) -> None:
             watched = [weakref.ref(thing) for thing in (y, y.data, *nodes, *present(inner))]
             y.backward(cotangent_for(case, y), create_graph=create_graph)
             if not create_graph:
-                assert all(not node.edges and not node._saved for node in nodes), "backward freed nothing"
+                assert all(not node._saved and not vars(node) for node in nodes), "backward freed nothing"
             for leaf in present(leaves):
                 leaf.grad = None
             del nodes, y, inner

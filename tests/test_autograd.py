@@ -168,6 +168,15 @@ def test_a_consumed_graph_behind_another_input_does_not_disturb():
         minicnn.grad((h * w).sum(), x)
 
 
+def test_a_gradient_that_would_lack_a_path_is_refused():
+    """x is reached over h, whose graph is gone, and directly: the part that is left is not the gradient."""
+    x = leaf(2.0)
+    h = x * x
+    h.sum().backward()
+    with pytest.raises(GraphError, match="already used"):
+        minicnn.grad((h + x * 3.0).sum(), x)
+
+
 def test_no_grad_records_nothing_and_enable_grad_records_inside():
     x = leaf(1.0)
     with minicnn.no_grad():
