@@ -7,7 +7,7 @@ trace it leaves; the first rule that explains every element speaks. These are gu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -58,8 +58,24 @@ def diagnose(evidence: Evidence) -> str:
     for rule in RULES:
         guess = rule(evidence)
         if guess:
-            return f"looks like {guess}"
+            return f"a guess: it looks like {guess}"
     return where_wrong(evidence.analytic, evidence.numeric)
+
+
+def look_of(given: np.ndarray, right: np.ndarray) -> str:
+    """The same of an output, beside the right one."""
+    if given.shape != right.shape:
+        return f"it has shape {given.shape}, right is {right.shape}"
+    if not np.isfinite(given).all():
+        return f"{np.count_nonzero(~np.isfinite(given))} of {given.size} elements are NaN or inf"
+    evidence = Evidence(given, right, right, np.zeros_like(right))
+    for rule in (zero, factor, transposed, flipped, shifted, constant_missing, permuted):
+        guess = rule(evidence)
+        if guess:
+            for said, meant in (("gradient", "output"), ("analytic", "given"), ("numeric", "right")):
+                guess = guess.replace(said, meant)
+            return f"a guess: it looks like {guess}"
+    return where_wrong(given, right)
 
 
 def where_wrong(analytic: np.ndarray, numeric: np.ndarray) -> str:
@@ -70,11 +86,11 @@ def where_wrong(analytic: np.ndarray, numeric: np.ndarray) -> str:
     return f"wrong at {wrong} of {error.size} elements, worst at index {worst}"
 
 
-def table(analytic: np.ndarray, numeric: np.ndarray, rows: int = 5) -> str:
+def table(analytic: np.ndarray, numeric: np.ndarray, names: Sequence[str] = ("analytic", "numeric")) -> str:
     """The worst few elements, one a line."""
     error = np.abs(analytic - numeric)
-    worst = np.argsort(-np.nan_to_num(error, nan=np.inf).ravel(), kind="stable")[:rows]
-    lines = [f"  {'index':>16} {'analytic':>15} {'numeric':>15}"]
+    worst = np.argsort(-np.nan_to_num(error, nan=np.inf).ravel(), kind="stable")[:5]
+    lines = [f"  {'index':>16} {names[0]:>15} {names[1]:>15}"]
     for place in worst:
         index = tuple(int(i) for i in np.unravel_index(place, error.shape))
         lines.append(f"  {index!s:>16} {analytic.flat[place]:>15.7g} {numeric.flat[place]:>15.7g}")

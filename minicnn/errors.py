@@ -53,7 +53,11 @@ class AnomalyError(MinicnnError, ArithmeticError):
 
 
 class GradcheckError(MinicnnError, AssertionError):
-    """A derivative differs from what finite differences say."""
+    """A derivative differs from what finite differences say, or a function from the op it is meant to be."""
+
+    causes: list[tuple[str, ...]] = []  # names of the mistakes that explain everything: [] if it is a guess
+    guess: str = ""  # what the difference looks like
+    snippet: str = ""  # code that shows it
 
 
 class DataError(MinicnnError, ValueError):

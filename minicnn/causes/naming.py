@@ -1,0 +1,128 @@
+"""Naming the cause: a mistake is named only if planting it in the right op gives exactly what was given.
+
+The function under judgement and the op are called with the same arrays; then each known mistake is planted in the op,
+alone and with each other one, and the op is called again. What gives the same outputs and gradients, to the rounding of
+float64, in every call, is the cause: not what looks like it. If nothing does, no name is given.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..device import use
+from ..function import Function, enable_grad
+from ..probing import array_of, floating, pull
+from ..tensor import Tensor
+from .cause import Cause
+from .subject import Case, Subject, as_argument
+
+EXACT = 1e-9  # of the largest number: the same formula, summed in another order
+MOST = 2  # names that cannot be told apart: with more it is a guess
+
+
+class Result(NamedTuple):
+    """What a call gave: its output, its gradients, and what it raised instead."""
+
+    y: np.ndarray | None = None
+    gradients: tuple[np.ndarray, ...] | None = None
+    error: Exception | None = None
+    last_op: Function | None = None
+
+    def at(self, place: int | None) -> np.ndarray | None:
+        """The gradient at a place, or the output (None), if there is one."""
+        return self.y if place is None else None if self.gradients is None else self.gradients[place]
+
+
+def result_of(function: Callable[..., Any], case: Case) -> Result:
+    """Output and gradients of a call, as arrays; whatever it raises is part of the result."""
+    arguments = [as_argument(array) for array in case.arrays]
+    leaves = [arguments[k].requires_grad_() for k in case.differentiated]
+    result = Result()
+    try:
+        with enable_grad(), np.errstate(all="ignore"):
+            (output,) = floating(function(*arguments, **case.options))[:1] or [Tensor(np.zeros(0))]
+            result = Result(array_of(output), last_op=output.grad_fn)
+            if output.shape != case.cotangent.shape:
+                return result
+            cotangent = Tensor(case.cotangent.astype(output.dtype), device=output.device)
+            found = pull("gradcheck", [output], leaves, [cotangent])
+    except Exception as error:  # a student's code may raise anything
+        return result._replace(error=error)
+    gradients = (np.zeros(x.shape) if g is None else array_of(g) for x, g in zip(leaves, found, strict=True))
+    return result._replace(gradients=tuple(gradients))
+
+
+def result_of_op(subject: Subject, case: Case, *causes: Cause) -> Result:
+    """What the op itself gives, right or with mistakes planted in it."""
+    function = functools.reduce(lambda op, cause: cause.plant(op), causes, subject.function)
+    with use("reference"):
+        return result_of(function, case)
+
+
+def close(a: np.ndarray | None, b: np.ndarray | None, within: float) -> bool:
+    """Equal shapes, and numbers that differ by no more than this part of the largest."""
+    if a is None or b is None or a.shape != b.shape:
+        return a is None and b is None
+    finite = np.isfinite(a)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(b[finite]).all():
+        return False
+    largest = max(float(np.abs(x[finite]).max(initial=0)) for x in (a, b))
+    return float(np.abs(a[finite] - b[finite]).max(initial=0)) <= within * largest
+
+
+def same_result(a: Result, b: Result, within: float = EXACT, forward: bool = False) -> bool:
+    """Whether two calls gave the same: outputs and gradients, or the same complaint about a shape."""
+    if not close(a.y, b.y, within):
+        return False
+    if forward and a.y is not None:
+        return True
+    if a.error or b.error:
+        return _complaint(a.error) == _complaint(b.error)
+    if a.gradients is None or b.gradients is None:
+        return a.gradients is b.gradients
+    return all(close(g, h, within) for g, h in zip(a.gradients, b.gradients, strict=True))
+
+
+def _complaint(error: Exception | None) -> tuple:
+    """The kind of an error and the shapes it speaks of; who raised it does not matter."""
+    return type(error).__name__, tuple(re.findall(r"shape \(([^)]*)\)", str(error)))
+
+
+def explanations(
+    subject: Subject, causes: Sequence[Cause], cases: Sequence[Case], results: Sequence[Result], forward: bool
+) -> list[tuple[Cause, ...]]:
+    """The mistakes, or pairs of them, that reproduce the results; [] if none does, or too many to tell.
+
+    cases: one that went wrong first. forward: outputs went wrong, so they are reproduced first; gradients only decide
+    between mistakes that give the same outputs, and add the second mistake if there is one.
+    """
+
+    def reproduce(mistakes: tuple[Cause, ...], outputs_only: bool) -> bool:
+        calls = zip(cases, results, strict=True)
+        return all(same_result(result_of_op(subject, c, *mistakes), r, forward=outputs_only) for c, r in calls)
+
+    single: list[tuple[Cause, ...]] = [(cause,) for cause in causes]
+    both_ways = itertools.permutations(causes, 2)
+    if forward:
+        candidates = [one for one in single if reproduce(one, True)]
+        if candidates:
+            wholly = [one for one in candidates if reproduce(one, False)]
+            known = {cause for one in candidates for cause in one}
+            pairs = [pair for pair in both_ways if known & {*pair}] if not wholly else []
+            wholly = wholly or _unordered([pair for pair in pairs if reproduce(pair, False)])
+            found = wholly if 1 <= len(wholly) <= MOST else candidates
+            return found if len(found) <= MOST else []
+    found = [one for one in single if reproduce(one, forward)]
+    found = found or _unordered([pair for pair in both_ways if reproduce(pair, forward)])
+    return found if len(found) <= MOST else []
+
+
+def _unordered(pairs: list[tuple[Cause, ...]]) -> list[tuple[Cause, ...]]:
+    """Each pair once, though it was planted in either order."""
+    return list({frozenset(pair): pair for pair in pairs}.values())

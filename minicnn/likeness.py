@@ -1,0 +1,227 @@
+"""Is a function the op it is meant to be, and if not, which mistake is in it?
+
+    forward    in every call, the outputs of the op: judged first, since a backward can be right for a wrong forward
+    backward   in every call, the gradients of the op
+    cause      the known mistake that gives the same numbers in every call, when it is planted in the op (causes/)
+    guess      if there is none: what the difference looks like (diagnose.py)
+    smallest   the smallest call that shows it, as Python (smallest.py)
+
+The calls are chosen here, not by who wrote the function (causes/subject.py says which tell); inputs that are given are
+tried too, and choose the ranks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .candidate import Candidate
+from .causes import CAUSES, SUBJECTS
+from .causes.cause import Cause
+from .causes.naming import Result, close, explanations, result_of, result_of_op, same_result
+from .causes.subject import Case, Subject, Wanted
+from .derivative import Settings, check_derivatives
+from .diagnose import look_of, table, where_wrong
+from .errors import ArgumentError, GradcheckError
+from .probing import array_of
+from .smallest import smallest, snippet
+
+CALLS = 8
+
+
+def check_likeness(function: Any, like: Any, inputs: Sequence[Any] | None, settings: Settings) -> None:
+    """GradcheckError if function is not the op that `like` names, with the cause if that is known."""
+    subject, fixed = _subject(like)
+    candidate = Candidate.of(function, subject.options)
+    wanted = _wanted(subject, candidate, fixed, inputs)
+    cases = subject.cases(wanted, CALLS, settings.seed)
+    if inputs is not None:
+        cases.append(_given(subject, wanted, inputs, settings.seed))
+    if not cases:
+        raise ArgumentError(f"gradcheck found no call of {subject.op} that {candidate.name} could be tried with")
+    Judgement(subject, candidate, wanted, settings, cases).run()
+
+
+class Judgement(NamedTuple):
+    """One function, judged in some calls."""
+
+    subject: Subject
+    candidate: Candidate
+    wanted: Wanted
+    settings: Settings
+    cases: list[Case]
+
+    def run(self) -> None:
+        mine = [result_of(self.candidate, case) for case in self.cases]
+        right = [result_of_op(self.subject, case) for case in self.cases]
+        self.refuse_itself(mine[0], right[0])
+        if not same_result(mine[0], result_of(self.candidate, self.cases[0])):
+            raise GradcheckError(
+                f"{self.candidate.name}: two calls with the same inputs give different results: "
+                "restart its random numbers in each call"
+            )
+        for number, case in enumerate(self.cases):
+            if self.is_wrong(mine[number], right[number], None):
+                self.fail(case, mine, None)
+        for number, case in enumerate(self.cases):
+            for place in range(len(case.differentiated)):
+                if self.is_wrong(mine[number], right[number], place):
+                    self.fail(case, mine, place)
+        for case in self.cases:
+            check_derivatives(_bound(self.candidate, case), case.arrays, self.settings)
+
+    def refuse_itself(self, mine: Result, right: Result) -> None:
+        """An op's own code cannot be what judges it."""
+        ends_in_it = type(mine.last_op) is type(right.last_op) and getattr(right.last_op, "name", "") == self.subject.op
+        if ends_in_it or self.candidate.inner is self.subject.function:
+            raise ArgumentError(
+                f"{self.candidate.name} is ops.{self.subject.op}, which would be judged by itself, and that proves "
+                "nothing: leave `like` out to compare its gradients with differences"
+            )
+
+    def is_wrong(self, mine: Result, right: Result, place: int | None) -> bool:
+        """Whether the output (place None), or the gradient at a place, is not that of the op."""
+        return not close(mine.at(place), right.at(place), self.settings.rtol)
+
+    def fails(self, place: int | None, crashed: bool, case: Case) -> bool:
+        """Whether this call goes wrong in the same way."""
+        mine, right = result_of(self.candidate, case), result_of_op(self.subject, case)
+        if place is not None and (self.is_wrong(mine, right, None) or _tells_nothing(right.at(place))):
+            return False
+        return self.is_wrong(mine, right, place) and (mine.error is not None) == crashed
+
+    # --- what to say ---
+
+    def fail(self, case: Case, mine: list[Result], place: int | None) -> NoReturn:
+        """Raise the error: what is wrong, why or a guess, and the smallest call that shows it."""
+        first = self.cases.index(case)
+        order = [first, *(k for k in range(len(self.cases)) if k != first)]
+        calls, results = [self.cases[k] for k in order], [mine[k] for k in order]
+        found = explanations(self.subject, CAUSES[self.subject.op], calls, results, place is None)
+        crashed = mine[first].error is not None
+        small = smallest(self.subject, case, self.wanted, functools.partial(self.fails, place, crashed))
+        why = self.named(found) if found else self.guess(case, place)
+        code = snippet(self.subject, self.candidate, small, None if place is None else case.differentiated[place])
+        error = GradcheckError(
+            f"{self.candidate.name}: {self.what(small, place, crashed)}: {why}{self.numbers(small, place)}"
+            + "The smallest call that shows it:\n\n"
+            + "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
+        )
+        error.causes, error.snippet = [tuple(cause.name for cause in pair) for pair in found], code
+        error.guess = "" if found else why
+        raise error
+
+    def what(self, case: Case, place: int | None, crashed: bool) -> str:
+        shapes = [f"{name} {a.shape}" for name, a in zip(self.subject.arrays, case.arrays, strict=False)]
+        options = [f"{name}={value!r}" for name, value in case.options.items()]
+        call = ", ".join(shapes + options)
+        if place is None:
+            return f"{'no' if crashed else 'wrong'} output for {call}"
+        what = "no gradients" if crashed else f"wrong gradient in {self.subject.arrays[case.differentiated[place]]}"
+        return f"{what} for {call}, though the output is right"
+
+    def named(self, found: list[tuple[Cause, ...]]) -> str:
+        either = " or else ".join(" together with ".join(f'"{cause.name}"' for cause in pair) for pair in found)
+        cause = "the cause is" if len(found) == 1 else "the cause, which these calls cannot tell apart, is"
+        seen = dict.fromkeys(cause.seen_in for pair in found for cause in pair)
+        return (
+            f"{cause} {either} (seen in: {'; '.join(seen)}). Planted in ops.{self.subject.op}, it gives exactly what "
+            f"{self.candidate.name} gives, in all of {len(self.cases)} calls."
+        )
+
+    def guess(self, case: Case, place: int | None) -> str:
+        """What a call that went wrong looks like, if no cause can be named."""
+        mine, right = result_of(self.candidate, case), result_of_op(self.subject, case)
+        given, wanted = mine.at(place), right.at(place)
+        if mine.error is not None or given is None or wanted is None:
+            return f"{type(mine.error).__name__}: {mine.error}"
+        known = len(CAUSES[self.subject.op])
+        none = f"none of the {known} mistakes known in ops.{self.subject.op}, nor two of them, gives these numbers"
+        if place is None:
+            return f"{none}; {look_of(given, wanted)}."
+        try:
+            check_derivatives(_bound(self.candidate, case), case.arrays, self.settings)
+        except GradcheckError as error:
+            return f"{none}; {error.guess}." if error.guess else error.message
+        return f"{none}; it is {where_wrong(given, wanted)}."
+
+    def numbers(self, case: Case, place: int | None) -> str:
+        """The worst elements of the smallest call."""
+        given, right = result_of(self.candidate, case).at(place), result_of_op(self.subject, case).at(place)
+        if given is None or right is None or given.shape != right.shape:
+            return "\n"
+        return f"\n{table(given, right, ('given', 'right'))}\n"
+
+
+def _tells_nothing(gradient: np.ndarray | None) -> bool:
+    """A gradient of 0, as that of batch norm over two values."""
+    return gradient is not None and float(np.abs(gradient).max(initial=0)) < 1e-9
+
+
+def _subject(like: Any) -> tuple[Subject, dict[str, Any]]:
+    """The op that is meant, and the options it is given: "conv2d", ops.conv2d, or partial(ops.conv2d, stride=2)."""
+    fixed: dict[str, Any] = {}
+    while isinstance(like, functools.partial):
+        if like.args:
+            raise ArgumentError(f"gradcheck takes like=partial(op, option=value), got positional {like.args}")
+        fixed, like = {**like.keywords, **fixed}, like.func
+    for subject in SUBJECTS.values():
+        if like == subject.op or like is subject.function:
+            return subject, fixed
+    name = like if isinstance(like, str) else getattr(like, "__name__", repr(like))
+    nearest = difflib.get_close_matches(name, SUBJECTS, 1)
+    raise ArgumentError(
+        f'gradcheck knows no op "{name}" that a function could be like'
+        + (f': is it "{nearest[0]}"?' if nearest else f": choose one of {', '.join(sorted(SUBJECTS))}")
+    )
+
+
+def _wanted(subject: Subject, candidate: Candidate, fixed: dict[str, Any], inputs: Sequence[Any] | None) -> Wanted:
+    """Which calls both can take. Raises ArgumentError if there are none."""
+    fixed = {**candidate.fixed, **fixed}
+    known = inspect.signature(subject.function).parameters
+    if unknown := [name for name in fixed if name not in known]:
+        raise ArgumentError(f"gradcheck: {subject.op} has no option {unknown[0]}, it takes {', '.join(known)}")
+    if missing := [name for name in subject.required if name not in fixed and not candidate.takes(name)]:
+        raise ArgumentError(
+            f"{subject.op} needs {missing[0]}, which {candidate.name} does not name: give it a parameter of that name, "
+            f"or say what it has built in, with like=partial(ops.{subject.op}, {missing[0]}=...)"
+        )
+    most = len(subject.arrays)
+    taken = most if candidate.arrays is None else min(most, len(candidate.arrays))
+    arrays = taken if inputs is None else len(inputs)
+    if not most - subject.optional <= arrays <= taken:
+        raise ArgumentError(
+            f"{subject.op} takes {', '.join(subject.arrays)}, {candidate.name} "
+            + (f"({', '.join(candidate.arrays)})" if candidate.arrays is not None else "any number")
+            + ("" if inputs is None else f", and {arrays} inputs are given")
+        )
+    ranks = None if inputs is None else tuple(np.ndim(array_of(x)) for x in inputs)
+    options = None if candidate.options is None else tuple(o for o in candidate.options if o not in fixed)
+    return Wanted(arrays, ranks, options, fixed)
+
+
+def _given(subject: Subject, wanted: Wanted, inputs: Sequence[Any], seed: int) -> Case:
+    """The call that the user gave."""
+    arrays = tuple(np.asarray(array_of(x)) for x in inputs)
+    arrays = tuple(array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays)
+    cotangent = subject.cotangent(arrays, wanted.fixed, np.random.default_rng(seed))
+    if cotangent is None:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ArgumentError(f"ops.{subject.op} does not take inputs of shapes {shapes}, or gives nothing for them")
+    return Case(arrays, cotangent, wanted.fixed)
+
+
+def _bound(candidate: Candidate, case: Case) -> Callable[..., Any]:
+    """The function with the options of a call, under its own name."""
+
+    def function(*arrays: Any) -> Any:
+        return candidate(*arrays, **case.options)
+
+    function.__name__ = candidate.name
+    return function
