@@ -545,7 +545,7 @@ def keeps_what_it_declares(op: Op, case: Case, device: str) -> None:
     y = call(op, case, given, device)
     if y.data.base is not None or any(y is tensor for tensor in given):
         return  # a view holds its owner anyway
-    may = [owner(given[i].data) for i in op.keeps if isinstance(i, int) and given[i] is not None]
+    may = [owner(given[i].data) for i in op.keeps if isinstance(i, int) and i < len(given) and given[i] is not None]
     may += [owner(y.data)] if "y" in op.keeps else []
     may += [owner(array) for array in arrays_in(case.attributes)]
     kept = {}

@@ -93,7 +93,14 @@ BAD = {
     "reshape float": (lambda: X.reshape(2.0, 3), ShapeError, r"reshape of shape \(2, 3\) .* got \(2.0, 3\)"),
     "pad 1": (lambda: ops.pad(X, 1), ShapeError, r"pad needs \(before, after\).* \(2, 3\), got 1"),
     "pad 10²⁰": (lambda: ops.pad(X, [(0, 0), (0, 10**20)]), ShapeError, r"pad of shape \(2, 3\) .* elements"),
-    "pad value": (lambda: ops.pad(X, [(0, 0), (0, 1)], "a"), ArgumentError, r"pad of shape \(2, 3\) .* got 'a'"),
+    "pad value": (lambda: ops.pad(X, [(0, 0), (0, 1)], value="a"), ArgumentError, r"pad of shape \(2, 3\) .* got 'a'"),
+    "pad mode": (lambda: ops.pad(X, [(0, 0), (0, 1)], "symmetric"), ArgumentError,
+                 r"pad of shape \(2, 3\) got mode='symmetric': choose one of constant, reflect, edge"),
+    "pad reflect by 3": (lambda: ops.pad(X, [(0, 0), (0, 3)], "reflect"), ShapeError,
+                         r"pad of shape \(2, 3\) by \(0, 3\) along axis 1: mode='reflect' needs an axis longer than"),
+    "pad edge of nothing": (lambda: ops.pad(ones(0, 2), [(1, 0), (0, 0)], "edge"), ShapeError,
+                            r"pad of shape \(0, 2\) by \(1, 0\) along axis 0: mode='edge' needs .* not empty"),
+    "pad reflect value": (lambda: ops.pad(X, [(0, 0), (0, 1)], "reflect", 1.0), ArgumentError, "leave out value=1.0"),
     "broadcast_to": (lambda: X.broadcast_to("a"), ShapeError, r"broadcast_to of shape \(2, 3\) .* got 'a'"),
     "broadcast_to 3": (lambda: X.broadcast_to(3), ShapeError, r"broadcast_to .* \(2, 3\) into \(3,\)"),
     "broadcast_to −1": (lambda: ones(1).broadcast_to((-1,)), ShapeError, r"broadcast_to .* \(1,\) into \(-1,\)"),
@@ -150,10 +157,18 @@ RIGHT = {
     "expand_dims": (X, 0), "flatten": (X, 0), "gather": (X, 1, [[0], [2]]), "getitem": (X, 0), "linear": (X, ones(2, 3), None),
     "log_softmax": (X, 0), "matmul": (X, ones(3, 2)), "max": (X, 0), "max_pool2d": (IMAGE, 2, 2, 0, 1),
     "avg_pool2d": (IMAGE, 2, 2, 0), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1), "mean": (X, 0), "min": (X, 0),
-    "mse_loss": (X, X, "mean"), "pad": (X, ((0, 1), (1, 0)), 0.0), "pow": (X, 2.0), "reshape": (X, 3, 2),
+    "mse_loss": (X, X, "mean"), "pad": (X, ((0, 1), (1, 0)), "constant", 0.0), "pow": (X, 2.0), "reshape": (X, 3, 2),
     "add_at": (X, slice(0, 2), (4, 3)), "softmax": (X, 0), "squeeze": (ones(1, 3), 0), "stack": ([X, X], 0),
     "scatter_add": (X, 1, [[0], [2]], ones(2, 1)), "take": (X, [0, 2], 1), "sum": (X, 0), "sum_to": (X, (1, 3)), "to": (X, "float64"), "transpose": (X, 1, 0), "where": (BOOL, X, X),
 }  # fmt: skip
+RIGHT |= {
+    "argmin": (X, 0), "broadcast_arrays": (X, X), "chunk": (X, 2, 1), "clip": (X, 0.0, 1.0), "flip": (X, 0),
+    "einsum": ("ij,kj->ik", X, X),
+    "logsumexp": (X, 0, True), "moveaxis": (X, 0, 1), "prod": (X, 0, True), "repeat": (X, 2, 0), "roll": (X, 1, 0),
+    "split": (X, [1, 2], 1), "std": (X, 0, True, 1), "swapaxes": (X, 0, 1), "tile": (X, (2, 1)), "tril": (X, 1),
+    "triu": (X, 1), "var": (X, 0, True, 1),
+}  # fmt: skip
+RIGHT |= {name: (X,) for name in ("cos", "expm1", "floor", "log1p", "reciprocal", "round", "sign", "sin", "square")}
 RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
 RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}
 WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2))]

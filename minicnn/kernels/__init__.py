@@ -98,6 +98,46 @@ def maximum(a, b):
 
 
 @kernel
+def minimum(a, b):
+    """The smaller of a and b; NaN where either is NaN."""
+
+
+@kernel
+def log1p(x):
+    """ln(1 + x), exact where x is tiny."""
+
+
+@kernel
+def expm1(x):
+    """eˣ − 1, exact where x is tiny."""
+
+
+@kernel
+def sin(x):
+    """Sine of radians."""
+
+
+@kernel
+def cos(x):
+    """Cosine of radians."""
+
+
+@kernel
+def reciprocal(x):
+    """1/x"""
+
+
+@kernel
+def floor(x):
+    """The largest whole number ≤ x."""
+
+
+@kernel
+def rint(x):
+    """The nearest whole number, the even one of two."""
+
+
+@kernel
 def where(condition, a, b):
     """a where condition (bool) holds, else b."""
 
@@ -123,6 +163,16 @@ def amax(x, axis, keepdims):
 @kernel
 def argmax(x, axis):
     """Index of the first largest element along one axis, int64."""
+
+
+@kernel
+def argmin(x, axis):
+    """Index of the first smallest element along one axis, int64."""
+
+
+@kernel
+def logsumexp(x, axis, keepdims):
+    """ln Σ eˣ over the axes, without overflow; −∞ over no elements."""
 
 
 # --- shape: views where NumPy gives views -----------------------------------------------------------------------------
@@ -184,6 +234,22 @@ def pad(x, widths, value):
 
 
 @kernel
+def pad_with_copies(x, widths, mode):
+    """x with widths[i] = (before, after) elements around axis i that mirror what is inside ("reflect", without the
+    edge itself; widths below the axis's length) or repeat its edges ("edge")."""
+
+
+@kernel
+def fold_copies(gy, widths, mode):
+    """What stands in the border added to where pad_with_copies took it from: its adjoint."""
+
+
+@kernel
+def roll(x, shifts, axes):
+    """x moved by shifts[i] places along axes[i], around the end."""
+
+
+@kernel
 def cast(x, dtype):
     """x in another dtype."""
 
@@ -194,6 +260,11 @@ def cast(x, dtype):
 @kernel
 def matmul(a, b):
     """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
+
+
+@kernel
+def einsum(x, others, formula):
+    """x and a tuple of others, contracted as np.einsum does: explicit output, no name twice in a term, no "..."."""
 
 
 @kernel

@@ -32,20 +32,24 @@ from .arithmetic import (
 )
 from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .dropout import dropout
+from .einsum import einsum
+from .elementary import clip, cos, expm1, floor, log1p, reciprocal, round, sign, sin, square
 from .indexing import add_at, gather, getitem, iterate, scatter_add, take
+from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
 from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
+from .pad import pad
 from .pool import avg_pool2d, max_pool2d, relu_max_pool2d
-from .reduction import argmax, max, mean, min, sum, sum_to
+from .reduction import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, sum_to, var
 from .shape import (
+    broadcast_arrays,
     broadcast_to,
-    concat,
     expand_dims,
     flatten,
-    pad,
+    moveaxis,
     reshape,
     squeeze,
-    stack,
+    swapaxes,
     transpose,
 )
 
@@ -56,7 +60,9 @@ __all__ = [
     "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "sigmoid", "softmax",
     "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
     # more of what arrays do
-    "add_at", "gather", "scatter_add", "take",
+    "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "log1p",
+    "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "roll", "round", "scatter_add", "sign", "sin", "split",
+    "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
 ]  # fmt: skip
 
 
@@ -126,6 +132,36 @@ METHODS = {
     "tanh": tanh,
     "to": to,
     "transpose": transpose,
+    # more of what arrays do
+    "argmin": argmin,
+    "chunk": chunk,
+    "clip": clip,
+    "cos": cos,
+    "expm1": expm1,
+    "flip": flip,
+    "floor": floor,
+    "gather": gather,
+    "log1p": log1p,
+    "logsumexp": logsumexp,
+    "moveaxis": moveaxis,
+    "permute": transpose,
+    "prod": prod,
+    "reciprocal": reciprocal,
+    "repeat": repeat,
+    "roll": roll,
+    "round": round,
+    "sign": sign,
+    "sin": sin,
+    "split": split,
+    "square": square,
+    "std": std,
+    "swapaxes": swapaxes,
+    "take": take,
+    "tile": tile,
+    "tril": tril,
+    "triu": triu,
+    "unsqueeze": expand_dims,
+    "var": var,
     # the graph
     "backward": backward,
     "retain_grad": retain_grad,

@@ -72,12 +72,17 @@ def flag(op: str, name: str, value: Any) -> bool:
 
 def axes_of(op: str, x: Tensor, axis: Any) -> tuple[int, ...]:
     """axis as a sorted tuple of axes ≥ 0. Raises ShapeError for an axis x does not have, or one named twice."""
+    return tuple(sorted(axes_in_order(op, x, axis)))
+
+
+def axes_in_order(op: str, x: Tensor, axis: Any) -> tuple[int, ...]:
+    """axis, which may be several or None for all, as a tuple of axes ≥ 0 in the order given. Errors as axes_of."""
     if axis is None:
         return tuple(range(x.ndim))
     for a in (axes := as_tuple(axis)):
         if not is_whole(a) or not -x.ndim <= a < x.ndim:
             raise ShapeError(f"{op} along axis {one_line(a)} is not possible: x has shape {x.shape}, {_axes(x)}")
-    positive = tuple(sorted(int(a) % x.ndim for a in axes))
+    positive = tuple(int(a) % x.ndim for a in axes)
     if len(set(positive)) < len(positive):
         raise ShapeError(f"{op} got axis {axis}, which names one axis of shape {x.shape} twice")
     return positive

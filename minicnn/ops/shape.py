@@ -1,31 +1,22 @@
 """Shape: the same numbers elsewhere. Each op here is linear, and its gradient puts the numbers back.
 
-reshape ↔ reshape, transpose ↔ inverse transpose, broadcast_to ↔ sum_to, concat and pad → slices.
+reshape ↔ reshape, transpose ↔ inverse transpose, broadcast_to ↔ sum_to. What puts numbers beside one another stands in
+joining.py, what picks them by position in indexing.py, padding in pad.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..errors import ArgumentError, ShapeError
+from ..errors import ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import (
-    as_tuple,
-    axes_of,
-    axis_of,
-    expect,
-    is_whole,
-    of_one_dtype,
-    one_line,
-    refuse_huge,
-    sizes_of,
-)
+from .arguments import as_tuple, axes_in_order, axes_of, axis_of, expect, is_whole, one_line, refuse_huge, sizes_of
 
 
 class Reshape(Function):
@@ -67,36 +58,6 @@ class BroadcastTo(Function):
         return gy.sum_to(self.shape)
 
 
-class Concat(Function):
-    """The inputs one after the other along an axis; each gets its stretch of gy."""
-
-    any_dtype = True
-
-    def forward(self, *arrays, axis):
-        self.axis, self.sizes = axis, [array.shape[axis] for array in arrays]
-        return kernels.concat(arrays, axis)
-
-    def backward(self, gy):
-        gradients, start = [], 0
-        for size in self.sizes:
-            gradients.append(gy[(slice(None),) * self.axis + (slice(start, start + size),)])
-            start += size
-        return tuple(gradients)
-
-
-class Pad(Function):
-    """x with `value` around it;  gx is the part of gy inside of the border."""
-
-    any_dtype = True
-
-    def forward(self, x, widths, value):
-        self.inside = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
-        return kernels.pad(x, widths, value)
-
-    def backward(self, gy):
-        return gy[self.inside]
-
-
 # --- what users call --------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +93,27 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
     return Transpose.apply(x, axes=positive)
 
 
+def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """The axes `source`, one or several, at the positions `destination`; the others keep their order, as in NumPy."""
+    expect("moveaxis", x)
+    moved, to = axes_in_order("moveaxis", x, source), axes_in_order("moveaxis", x, destination)
+    if len(moved) != len(to):
+        raise ShapeError(f"moveaxis of shape {x.shape} needs as many sources as destinations, got {moved} and {to}")
+    order = [axis for axis in range(x.ndim) if axis not in moved]
+    for position, axis in sorted(zip(to, moved, strict=True)):
+        order.insert(position, axis)
+    return Transpose.apply(x, axes=tuple(order))
+
+
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """x with two axes exchanged: PyTorch's x.transpose(axis1, axis2)."""
+    expect("swapaxes", x)
+    a, b = axis_of("swapaxes", x, axis1), axis_of("swapaxes", x, axis2)
+    order = list(range(x.ndim))
+    order[a], order[b] = b, a
+    return Transpose.apply(x, axes=tuple(order))
+
+
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     """x repeated to `shape`. Raises ShapeError if that does not broadcast."""
     expect("broadcast_to", x)
@@ -147,6 +129,21 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
         raise ShapeError(f"broadcast_to cannot turn shape {x.shape} into {shape}: sizes must be equal, or 1 in x")
     refuse_huge("broadcast_to", x, shape)
     return x if x.shape == shape else BroadcastTo.apply(x, shape=shape)
+
+
+def broadcast_arrays(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Each repeated to the shape that they have together. Raises ShapeError if they do not broadcast."""
+    for position, tensor in enumerate(tensors):
+        expect("broadcast_arrays", tensor, f"tensors[{position}]")
+    try:
+        shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    except ValueError:
+        shapes = " and ".join(str(tensor.shape) for tensor in tensors)
+        raise ShapeError(
+            f"broadcast_arrays got shapes {shapes}, which do not broadcast: "
+            "counted from the last axis, sizes must be equal or 1"
+        ) from None
+    return tuple(broadcast_to(tensor, shape) for tensor in tensors)
 
 
 def squeeze(x: Tensor, axis: Any = None) -> Tensor:
@@ -165,57 +162,3 @@ def expand_dims(x: Tensor, axis: int) -> Tensor:
         raise ShapeError(f"expand_dims at axis {one_line(axis)} is not possible: x has shape {x.shape}")
     position = int(axis) % (x.ndim + 1)
     return reshape(x, (*x.shape[:position], 1, *x.shape[position:]))
-
-
-def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors one after the other along axis. Raises ShapeError if the other axes differ, or there are none."""
-    tensors = _tensors("concat", tensors)
-    along = axis_of("concat", tensors[0], axis)
-    first = tensors[0].shape
-    for tensor in tensors:
-        if tensor.ndim != len(first) or any(
-            a != b for position, (a, b) in enumerate(zip(first, tensor.shape, strict=True)) if position != along
-        ):
-            raise ShapeError(
-                f"concat along axis {axis} got shapes {first} and {tensor.shape}: other axes must be equal"
-            )
-    return Concat.apply(*tensors, axis=along)
-
-
-def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors of one shape side by side along a new axis. Raises ShapeError if their shapes differ."""
-    tensors = _tensors("stack", tensors)
-    first = tensors[0].shape
-    if any(tensor.shape != first for tensor in tensors):
-        raise ShapeError(f"stack needs tensors of one shape, got {', '.join(str(tensor.shape) for tensor in tensors)}")
-    if not is_whole(axis) or not -len(first) - 1 <= axis <= len(first):
-        raise ShapeError(f"stack along a new axis {one_line(axis)} is not possible: the tensors have shape {first}")
-    return concat([expand_dims(tensor, axis) for tensor in tensors], axis)
-
-
-def _tensors(op: str, tensors: Any) -> list[Tensor]:
-    """A sequence of Tensors, integers among them in the dtype of the floating ones."""
-    if not isinstance(tensors, Iterable):
-        expect(op, tensors, "each part of a list")
-    tensors = list(tensors)
-    for position, tensor in enumerate(tensors):
-        expect(op, tensor, f"tensors[{position}]")
-    if not tensors:
-        raise ShapeError(f"{op} needs at least one tensor")
-    return of_one_dtype(op, tensors)
-
-
-def pad(x: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """x with widths[i] = (before, after) elements of `value` around axis i. Raises ShapeError unless all are ≥ 0."""
-    expect("pad", x)
-    sides = [as_tuple(side) for side in as_tuple(widths)]
-    if len(sides) != x.ndim or not all(len(s) == 2 and all(map(is_whole, s)) and min(s) >= 0 for s in sides):
-        raise ShapeError(
-            f"pad needs (before, after), both ≥ 0, for each of the {x.ndim} axes of shape {x.shape}, "
-            f"got {one_line(widths)}"
-        )
-    if not isinstance(value, int | float | np.number):
-        raise ArgumentError(f"pad of shape {x.shape} needs a number as value, got {one_line(value)}")
-    widths = tuple((int(before), int(after)) for before, after in sides)
-    refuse_huge("pad", x, tuple(size + before + after for size, (before, after) in zip(x.shape, widths, strict=True)))
-    return Pad.apply(x, widths=widths, value=value)

@@ -7,9 +7,11 @@ import numpy as np
 from minicnn import Tensor, ops
 from minicnn.kernels import reference
 from minicnn.ops.arithmetic import Abs, Cast, Div, Maximum, Mul, Pow, Sqrt, Sub, Where
+from minicnn.ops.joining import Concat
 from minicnn.ops.linear import Linear, MatMul
+from minicnn.ops.pad import Pad
 from minicnn.ops.reduction import Max, Mean, Sum
-from minicnn.ops.shape import Concat, Pad, Reshape, Transpose
+from minicnn.ops.shape import Reshape, Transpose
 
 from .planting import Fault, after_backward, attribute, backward, forward
 

@@ -15,6 +15,7 @@ from .. import CONTENTS, reference
 
 COMPILED = {
     "matmul": "products",
+    "einsum": "products",
     "linear": "products",
     "conv2d": "conv",
     "conv_transpose2d": "conv",

@@ -9,6 +9,7 @@ BLAS's own threads go on spinning for milliseconds after each product, on the co
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,23 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     if b is not None:
         y += b
     return y
+
+
+def einsum(x: np.ndarray, others: tuple[np.ndarray, ...], formula: str) -> np.ndarray:
+    """np.einsum by matrix products, in the order of operands that costs least."""
+    arrays = (x, *others)
+    order, operations = _einsum_path(formula, tuple(array.shape for array in arrays))
+    with _blas_threads(operations):
+        return np.einsum(formula, *arrays, optimize=order)
+
+
+@functools.lru_cache(maxsize=1024)
+def _einsum_path(formula: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, int]:
+    """NumPy's order of pairs, and how many operations all names together make."""
+    order, _ = np.einsum_path(formula, *(np.broadcast_to(np.float32(0), shape) for shape in shapes), optimize="greedy")
+    terms = formula.partition("->")[0].split(",")
+    sizes = dict(pair for both in zip(terms, shapes, strict=True) for pair in zip(*both, strict=True))
+    return order, 2 * math.prod(sizes.values())
 
 
 class _blas_threads:

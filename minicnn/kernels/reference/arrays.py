@@ -18,6 +18,14 @@ log = np.log
 sqrt = np.sqrt
 absolute = np.absolute
 maximum = np.maximum
+minimum = np.minimum
+log1p = np.log1p
+expm1 = np.expm1
+sin = np.sin
+cos = np.cos
+reciprocal = np.reciprocal
+floor = np.floor
+rint = np.rint
 where = np.where
 
 
@@ -41,6 +49,18 @@ def amax(x, axis, keepdims):
 
 def argmax(x, axis):
     return np.argmax(x, axis=axis)
+
+
+def argmin(x, axis):
+    return np.argmin(x, axis=axis)
+
+
+def logsumexp(x, axis, keepdims):
+    largest = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    shift = np.where(np.isfinite(largest), largest, 0)  # ∞ − ∞ would be NaN
+    with np.errstate(divide="ignore", over="ignore"):  # ln 0 = −∞, where nothing or only −∞ was added, is meant
+        y = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    return y if keepdims else np.squeeze(y, axis)
 
 
 # --- shape ------------------------------------------------------------------------------------------------------------
@@ -100,6 +120,31 @@ def pad(x, widths, value):
     return np.pad(x, widths, constant_values=value) if widths else x.copy()
 
 
+def pad_with_copies(x, widths, mode):
+    return np.pad(x, widths, mode=mode) if widths else x.copy()
+
+
+def fold_copies(gy, widths, mode):
+    gx = gy.copy()
+    for axis, (before, after) in enumerate(widths):
+        lines = np.moveaxis(gx, axis, 0)
+        n = len(lines) - before - after
+        border = lines[:before].copy(), lines[before + n :].copy()
+        inside = lines[before : before + n]
+        if mode == "reflect":  # a b c d: the border before is d c b, the one after c b a
+            inside[1 : before + 1] += border[0][::-1]
+            inside[n - 1 - after : n - 1] += border[1][::-1]
+        elif before or after:
+            inside[0] += border[0].sum(axis=0)
+            inside[-1] += border[1].sum(axis=0)
+        gx = np.moveaxis(inside, 0, axis)
+    return gx.copy()
+
+
+def roll(x, shifts, axes):
+    return np.roll(x, shifts, axes)
+
+
 def cast(x, dtype):
     return x.astype(dtype)
 
@@ -109,6 +154,10 @@ def cast(x, dtype):
 
 def matmul(a, b):
     return np.matmul(a, b)
+
+
+def einsum(x, others, formula):
+    return np.einsum(formula, x, *others)
 
 
 def linear(x, w, b):
