@@ -14,7 +14,8 @@ from minicnn.device import generator
 
 from . import strategies as inputs
 from .op_rows.arrays import ARRAYS
-from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two, edges_of_windows
+from .op_rows.pool import POOLING
+from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
 from .oracles import at_kinks, naive, philox, windows
 
 NOT_OPS = {"to"}  # chooses between cast and a move to another device: tested with the devices
@@ -165,14 +166,6 @@ TABLE = (
     Op("conv2d_weight", ops.conv2d_weight, windows.conv2d_weight, inputs.conv2d_weight_inputs, order=3, analytic=True,
        affine="all", keeps=(0, 1),
        edges=(edge((0, 2, 4, 3), (0, 3, 3, 2), kernel_size=2), edge((1, 1, 1, 1), (1, 1, 1, 1), kernel_size=1))),
-    # pooling
-    Op("max_pool2d", ops.max_pool2d, windows.max_pool2d, inputs.max_pool2d_inputs, order=2, kinks="ties",
-       at_kinks=at_kinks.first_of_window, keeps=("own",), edges=edges_of_windows()),
-    Op("relu_max_pool2d", ops.relu_max_pool2d, windows.relu_max_pool2d, inputs.max_pool2d_inputs, order=2,
-       kinks="ties", composition=lambda x, **options: ops.max_pool2d(ops.relu(x), **options), keeps=("y", "own"),
-       edges=edges_of_windows()),
-    Op("avg_pool2d", ops.avg_pool2d, windows.avg_pool2d, inputs.avg_pool2d_inputs, order=2, analytic=True, affine="all",
-       edges=edges_of_windows(count_include_pad=True) + edges_of_windows(count_include_pad=False)),
     # activations
     Op("relu", ops.relu, naive.relu, inputs.arrays(values="nonzero"), order=2, kinks="0",
        at_kinks=at_kinks.zero_at_zero(0.0), composition=lambda x: ops.maximum(x, 0.0), keeps=("y",),
@@ -206,5 +199,6 @@ TABLE = (
 )  # fmt: skip
 
 TABLE += ARRAYS
+TABLE += POOLING
 
 ROWS = {row.name: row for row in TABLE}

@@ -17,6 +17,7 @@ def ones(*shape, dtype="float32"):
 
 A = np.ones(3, "float32")
 X, IMAGE, KERNEL = ones(2, 3), ones(1, 1, 5, 5), ones(1, 1, 3, 3)
+PLACES = np.arange(25).reshape(1, 1, 5, 5)
 INT, BOOL, DOUBLE = Tensor([1, 2, 3]), ones(2, 3) > 0, ones(2, 3, dtype="float64")
 
 # What is called, the error, and the words in it that help.
@@ -110,7 +111,64 @@ BAD = {
     "add_at": (lambda: ops.add_at(X, 0, "a"), ShapeError, r"add_at of shape \(2, 3\) .* got 'a'"),
     "compare": (lambda: ops.compare(X, X, "equals"), ArgumentError, "compare got how='equals': choose one of less"),
     "reduction": (lambda: ops.mse_loss(X, X, {}), ArgumentError, "mse_loss got reduction={}"),
+    "conv2d dilated too far": (lambda: ops.conv2d(IMAGE, KERNEL, dilation=3, padding=((0, 1), (1, 1))), ShapeError,
+                               r"conv2d of x \(1, 1, 5, 5\): a window of 7 rows .* into 5 with padding 0"),
+    "conv2d channels": (lambda: ops.conv2d(ones(1, 3, 5, 5), ones(4, 3, 3, 3), groups=2), ShapeError,
+                        r"conv2d expects 6 input channels, got 3: .* \(4, 3, 3, 3\) with groups=2"),
+    "conv_transpose2d groups": (lambda: ops.conv_transpose2d(ones(1, 3, 5, 5), ones(3, 1, 3, 3), groups=2), ShapeError,
+                                r"conv_transpose2d: groups=2 must divide the 3 channels of \(3, 1, 3, 3\)"),
+    "conv2d_weight groups": (lambda: ops.conv2d_weight(ones(1, 4, 5, 5), ones(1, 3, 3, 3), 3, groups=2), ShapeError,
+                             r"conv2d_weight: groups=2 must divide the 4 channels of .* and the 3 channels of"),
+    "Conv2d groups": (lambda: nn.Conv2d(4, 6, 3, groups=4), ArgumentError, "groups=4 must divide in_channels=4"),
+    "conv_transpose2d same": (lambda: ops.conv_transpose2d(IMAGE, KERNEL, padding="same"), ArgumentError,
+                              'conv_transpose2d of x .* takes padding in numbers, got "same"'),
+    "same as SAME": (lambda: ops.max_pool2d(IMAGE, 2, padding="SAME"), ArgumentError,
+                     "max_pool2d of x .*: padding must be numbers, .* got 'SAME'"),
+    "three sides": (lambda: ops.avg_pool2d(IMAGE, 2, padding=((0, 1), (1, 0), (1, 1))), ArgumentError, "avg_pool2d of"),
+    "pool of integers": (lambda: ops.max_pool2d(Tensor(PLACES), 2), DTypeError, "max_pool2d needs floating-point"),
+    "MaxPool2d": (lambda: nn.MaxPool2d(0), ArgumentError, "kernel_size must be an integer ≥ 1"),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2, padding="SAME"), ArgumentError, "padding must be numbers"),
+    # unpooling
+    "unpool of an array": (lambda: ops.max_unpool2d(A, PLACES, 2), DTypeError, "max_unpool2d takes a Tensor as x, got"),
+    "unpool of integers": (lambda: ops.max_unpool2d(Tensor(PLACES), PLACES, 2), DTypeError, "max_unpool2d needs float"),
+    "places as numbers": (lambda: ops.max_unpool2d(IMAGE, IMAGE, 2), DTypeError,
+                          r"max_unpool2d takes integers as indices, got float32 of shape \(1, 1, 5, 5\)"),
+    "places of another shape": (lambda: ops.max_unpool2d(IMAGE, PLACES[0], 2), ShapeError,
+                                r"max_unpool2d expects indices of the shape of x, .*, got shape \(1, 5, 5\)"),
+    "ragged places": (lambda: ops.max_unpool2d(IMAGE, [[1], [1, 2]], 2), DTypeError, "max_unpool2d takes an array"),
+    "place beyond the end": (lambda: ops.max_unpool2d(IMAGE, PLACES * 5, 2), ArgumentError,
+                             r"max_unpool2d of x .* got index 100, but 10 × 10 has 100 places, from 0: .* without pad"),
+    "place −2": (lambda: ops.max_unpool2d(IMAGE, PLACES - 2, 2), ArgumentError, "max_unpool2d of x .* got index -2"),
+    "place 2⁶³": (lambda: ops.max_unpool2d(IMAGE, PLACES.astype("uint64") + 2**63, 2), ArgumentError, "got index 92"),
+    "output_size": (lambda: ops.max_unpool2d(IMAGE, PLACES, 2, output_size=(12, 10)), ShapeError,
+                    r"max_unpool2d of x \(1, 1, 5, 5\): no max_pool2d with kernel \(2, 2\), stride \(2, 2\), "
+                    "padding 0 makes 5 × 5 of 12 × 10: give its options, and its input's size as output_size"),
+    "output_size of two axes": (lambda: ops.max_unpool2d(IMAGE, PLACES, 2, output_size=10), ShapeError,
+                                r"max_unpool2d of x .* takes output_size \(H, W\) or \(N, C, H, W\), got \(10,\)"),
+    "output_size of others": (lambda: ops.max_unpool2d(IMAGE, PLACES, 2, output_size=(2, 1, 10, 10)), ShapeError,
+                              r"max_unpool2d of x \(1, 1, 5, 5\) takes output_size .* got \(2, 1, 10, 10\)"),
+    "output_size of text": (lambda: ops.max_unpool2d(IMAGE, PLACES, 2, output_size="a"), ShapeError, "max_unpool2d of"),
+    "padded away": (lambda: ops.max_unpool2d(ones(1, 1, 1, 1), [[[[0]]]], 2, padding=1), ArgumentError, "0 × 0 has 0"),
+    "nothing to unpool": (lambda: ops.max_unpool2d(ones(1, 1, 0, 2), np.zeros((1, 1, 0, 2), int), 2), ShapeError,
+                          r"max_unpool2d of x \(1, 1, 0, 2\): no max_pool2d"),
+    # adaptive
+    "no bins": (lambda: ops.adaptive_avg_pool2d(IMAGE, 0), ArgumentError,
+                r"adaptive_avg_pool2d takes output_size as an integer ≥ 1, or two .* None keeps the input's, got 0"),
+    "bins None": (lambda: ops.adaptive_max_pool2d(IMAGE, None), ArgumentError, "adaptive_max_pool2d takes .* got None"),
+    "three bins": (lambda: ops.adaptive_avg_pool2d(IMAGE, (1, 2, 3)), ArgumentError, r"takes output_size .*\(1, 2, 3"),
+    "bins True": (lambda: nn.AdaptiveAvgPool2d(True), ArgumentError, "AdaptiveAvgPool2d takes output_size .* got True"),
+    "bins of text": (lambda: nn.AdaptiveMaxPool2d("7"), ArgumentError, "AdaptiveMaxPool2d takes output_size .* '7'"),
+    "bins 10⁹": (lambda: ops.adaptive_avg_pool2d(IMAGE, 10**9), ShapeError, "adaptive_avg_pool2d of .* would make"),
+    "bins of nothing": (lambda: ops.adaptive_avg_pool2d(ones(1, 1, 0, 3), 1), ShapeError,
+                        r"adaptive_avg_pool2d of x \(1, 1, 0, 3\) to 1 × 1: a bin of no elements has no value"),
+    "global of nothing": (lambda: ops.global_max_pool2d(ones(1, 1, 3, 0)), ShapeError, "global_max_pool2d .* no elem"),
+    "global of a matrix": (lambda: ops.global_avg_pool2d(X), ShapeError, r"global_avg_pool2d expects .* \(2, 3\)"),
+    "global of integers": (lambda: ops.global_avg_pool2d(Tensor(PLACES)), DTypeError, "global_avg_pool2d needs float"),
     # flags
+    "return_indices": (lambda: ops.max_pool2d(IMAGE, 2, return_indices=1), ArgumentError, "max_pool2d takes return"),
+    "return_indices of bins": (lambda: ops.adaptive_max_pool2d(IMAGE, 2, "no"), ArgumentError, "adaptive_max_pool2d t"),
+    "flags of MaxPool2d": (lambda: nn.MaxPool2d(2, ceil_mode="no"), ArgumentError, "MaxPool2d takes ceil_mode=True or"),
+    "flags of AvgPool2d": (lambda: nn.AvgPool2d(2, count_include_pad=0), ArgumentError, "AvgPool2d takes count_inc"),
     "keepdims": (lambda: X.sum(0, "no"), ArgumentError, "sum takes keepdims=True or keepdims=False, got 'no'"),
     "keepdims 1": (lambda: X.mean(0, 1), ArgumentError, "mean takes keepdims=True or .* got 1"),
     "keepdims of max": (lambda: X.max(0, keepdims=None), ArgumentError, "max takes keepdims=True or .* got None"),
@@ -169,6 +227,12 @@ RIGHT |= {
     "triu": (X, 1), "var": (X, 0, True, 1),
 }  # fmt: skip
 RIGHT |= {name: (X,) for name in ("cos", "expm1", "floor", "log1p", "reciprocal", "round", "sign", "sin", "square")}
+RIGHT |= {
+    "max_pool2d": (IMAGE, 2, 2, 0, 1, False, False), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1, False),
+    "avg_pool2d": (IMAGE, 2, 2, 0, False, True), "max_unpool2d": (IMAGE, PLACES, 2, 2, 0, (1, 1, 11, 10)),
+    "adaptive_avg_pool2d": (IMAGE, (2, None)), "adaptive_max_pool2d": (IMAGE, 2, False),
+    "global_avg_pool2d": (IMAGE,), "global_max_pool2d": (IMAGE,),
+}  # fmt: skip
 RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
 RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}
 WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2))]

@@ -324,6 +324,27 @@ def avg_pool2d_transpose(gy, window, count_include_pad, size):
     """gy (N, C, P, Q) -> gx (N, C, H, W) with (H, W) = size: the adjoint of avg_pool2d."""
 
 
+@kernel
+def max_unpool2d(x, indices, size):
+    """x (N, C, P, Q) -> y (N, C, H, W) with (H, W) = size: zeros, and x put down at its index; where several have one
+    index, the last of them. And the indices (int32) with −1 for those that were covered. Index −1 is ignored."""
+
+
+@kernel
+def adaptive_avg_pool2d(x, size):
+    """x (N, C, H, W) -> y (N, C, P, Q) with (P, Q) = size: means over the bins of window.bins, none of them empty."""
+
+
+@kernel
+def adaptive_avg_pool2d_transpose(gy, size):
+    """gy (N, C, P, Q) -> gx (N, C, H, W) with (H, W) = size: the adjoint of adaptive_avg_pool2d."""
+
+
+@kernel
+def adaptive_max_pool2d(x, size):
+    """x (N, C, H, W) -> y and indices (N, C, P, Q) with (P, Q) = size: as max_pool2d, over the bins of window.bins."""
+
+
 # --- activations and losses -------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,16 @@ class Window(NamedTuple):
         return per_axis[0][:, None] * per_axis[1][None, :]
 
 
+@functools.lru_cache(maxsize=1024)
+def bins(size: int, outputs: int) -> tuple[Pair, ...]:
+    """Adaptive pooling along one axis: output o covers ⌊o·size / outputs⌋ ≤ i < ⌈(o + 1)·size / outputs⌉.
+
+    Bins cover the input and are never empty. They overlap where outputs does not divide size, and with more outputs
+    than elements the elements repeat. Source: He et al. 2014, "Spatial pyramid pooling", appendix A.
+    """
+    return tuple((o * size // outputs, -(-(o + 1) * size // outputs)) for o in range(outputs))
+
+
 def is_whole(value: Any) -> bool:
     """An integer, Python's or NumPy's; a bool is none."""
     return type(value) is int or (isinstance(value, int | np.integer) and not isinstance(value, bool))

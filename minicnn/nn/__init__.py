@@ -3,7 +3,6 @@
 from . import init
 from .container import ModuleList, ParameterList, Sequential
 from .layers import (
-    AvgPool2d,
     Conv2d,
     ConvTranspose2d,
     CrossEntropyLoss,
@@ -12,7 +11,6 @@ from .layers import (
     Identity,
     Linear,
     LogSoftmax,
-    MaxPool2d,
     MSELoss,
     ReLU,
     ScaledTanh,
@@ -21,10 +19,13 @@ from .layers import (
     Tanh,
 )
 from .module import Module, Parameter
+from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .summary import Summary, summarize
 
 __all__ = [
     "AvgPool2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "ParameterList", "ReLU", "ScaledTanh",
     "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "init", "summarize",
+    # pooling
+    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from ..ops.arguments import flag, one_line
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
+from .pool import MaxPool2d as MaxPool2d  # where container.py looks for it
 
 
 def _empty(*shape: int) -> Parameter:
@@ -152,46 +153,6 @@ class ConvTranspose2d(_Convolution):
         return ops.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
-
-
-class MaxPool2d(Module):
-    """The largest of each window: see ops.max_pool2d. stride defaults to kernel_size."""
-
-    def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-    ):
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
-
-    def forward(self, x: Tensor, after_relu: bool = False) -> Tensor:
-        pool = ops.relu_max_pool2d if after_relu else ops.max_pool2d
-        return pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
-
-
-class AvgPool2d(Module):
-    """The mean of each window: see ops.avg_pool2d. stride defaults to kernel_size."""
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ):
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
-
-    def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
 
 
 class ReLU(Module):

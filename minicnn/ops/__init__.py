@@ -11,6 +11,7 @@ from .. import device as devices
 from ..autograd import backward, retain_grad
 from ..tensor import Tensor
 from .activation import log_softmax, relu, scaled_tanh, sigmoid, softmax, tanh
+from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
 from .arguments import expect
 from .arithmetic import (
     Move,
@@ -39,7 +40,7 @@ from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril
 from .linear import linear, matmul
 from .loss import cross_entropy, mse_loss
 from .pad import pad
-from .pool import avg_pool2d, max_pool2d, relu_max_pool2d
+from .pool import avg_pool2d, max_pool2d, max_unpool2d, relu_max_pool2d
 from .reduction import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, sum_to, var
 from .shape import (
     broadcast_arrays,
@@ -59,6 +60,8 @@ __all__ = [
     "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul",
     "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "sigmoid", "softmax",
     "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
+    # pooling
+    "adaptive_avg_pool2d", "adaptive_max_pool2d", "global_avg_pool2d", "global_max_pool2d", "max_unpool2d",
     # more of what arrays do
     "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "log1p",
     "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "roll", "round", "scatter_add", "sign", "sin", "split",

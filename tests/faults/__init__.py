@@ -20,13 +20,14 @@ from .engine import ENGINE
 from .functions import ACTIVATIONS
 from .loss import LOSSES
 from .planting import Fault
+from .pool import BINS, UNPOOLING
 from .windows import CONVOLUTION, POOLING
 
 __all__ = ["FAULTS", "Fault", "rejections"]
 
 CASES = 8  # of each op, besides its edges
 
-FAULTS = CONVOLUTION + POOLING + ARITHMETIC + SHAPE + ACTIVATIONS + LOSSES + ENGINE
+FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + ARITHMETIC + SHAPE + ACTIVATIONS + LOSSES + ENGINE
 
 
 def rejections(op: Op, device: str) -> dict[str, str]:

@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minicnn.errors import ArgumentError, ShapeError
-from minicnn.kernels.window import Window, make_window, pair, same_padding
+from minicnn.kernels.window import Window, bins, make_window, pair, same_padding
 
+from ..oracles import pool
 from ..oracles import windows as naive
 
 SMALL = st.integers(1, 4)
@@ -120,6 +121,19 @@ def test_transposed_size_is_the_inverse_of_output_size(window, outputs, extra):
     assert window.transposed_size(outputs) == tuple(n - e for n, e in zip(size, extra, strict=True))
     larger = window.transposed_size(outputs, window.stride)
     assert window.output_size(larger) == tuple(n + 1 for n in outputs)
+
+
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_bins_are_what_equal_parts_of_a_line_touch(size, outputs):
+    found = bins(size, outputs)
+    assert [list(range(*both)) for both in found] == pool.bin_members(size, outputs)
+    assert found[0][0] == 0 and found[-1][1] == size
+    assert all(first < last for first, last in found), "an empty bin"
+    assert all(nxt[0] <= last for (_, last), nxt in itertools.pairwise(found)), "an element between two bins"
+
+
+def test_no_bins():
+    assert bins(5, 0) == bins(0, 0) == ()
 
 
 @pytest.mark.parametrize(

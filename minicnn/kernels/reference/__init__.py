@@ -3,10 +3,12 @@
     arrays.py      arithmetic, reductions, shapes, products        functions.py   activations, softmax
     windows.py     convolution, pooling                            losses.py      cross-entropy
     steps.py       optimizers                                      noise.py       Philox
+    adaptive.py    adaptive pooling, unpooling
 
 The other books must agree with this one to rounding; tests/ compare them, and compare this one with naive loops.
 """
 
+from .adaptive import *  # noqa: F403
 from .arrays import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .losses import *  # noqa: F403
