@@ -46,6 +46,7 @@ VALUES: dict[str, Callable] = {
     "distinct": _spaced,
     "ties": _each(lambda rng, shape: rng.integers(-1, 2, shape).astype(np.float64)),
     "large": _each(lambda rng, shape: 1000.0 * rng.standard_normal(shape)),
+    "halves": _each(lambda rng, shape: rng.integers(-4, 4, shape) + 0.5),
     "tiny": _each(lambda rng, shape: 1e-10 * rng.standard_normal(shape)),
 }
 

@@ -16,6 +16,7 @@ from ..op_table import Op
 from ..properties import PROPERTIES
 from ..strategies import examples
 from .arrays import ARITHMETIC, SHAPE
+from .elementary import ELEMENTARY
 from .engine import ENGINE
 from .functions import ACTIVATIONS
 from .loss import LOSSES
@@ -27,7 +28,7 @@ __all__ = ["FAULTS", "Fault", "rejections"]
 
 CASES = 8  # of each op, besides its edges
 
-FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + ARITHMETIC + SHAPE + ACTIVATIONS + LOSSES + ENGINE
+FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + ARITHMETIC + SHAPE + ELEMENTARY + ACTIVATIONS + LOSSES + ENGINE
 
 
 def rejections(op: Op, device: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def pad_with_copies_inputs(mode: str) -> inputs.Recipe:
 
 FORMULAS = {  # with the sizes of "..." of each operand
     "ij,jk->ik": (), "ij,kj->ki": (), "bij,bjk->bik": (), "nchw,ndhw->ncd": (), "i,j->ij": (), "ij,ij->": (),
-    "ijk->ki": (), "ij->": (), "ij,j": (), "ba": (), " ij , jk -> i ": (), "ij,jk,kl->il": (), "ij,j,ik->k": (),
+    "ijk->ki": (), "ij->": (), "kj,ji": (), "ba": (), " ij , jk -> i ": (), "ij,jk,kl->il": (), "ij,j,ik->k": (),
     "...ij,...jk->...ik": ((2,), (2,)), "...i,ij": ((3, 2), ()), "i...,i...->...": ((3, 1), (2,)),
     "...,...i->i...": ((2, 1), (1, 3)),
 }  # fmt: skip
@@ -178,7 +178,8 @@ FUNCTIONS = (
        at_kinks=arrays.no_gradient, edges=edges_of_one()),
     Op("floor", ops.floor, arrays.floor, inputs.arrays(), order=2, kinks="whole numbers", at_kinks=arrays.no_gradient,
        edges=edges_of_one()),
-    Op("round", ops.round, arrays.round, inputs.arrays(), order=2, kinks="halves", edges=edges_of_one()),
+    Op("round", ops.round, arrays.round, inputs.arrays(), order=2, kinks="halves",
+       edges=(*edges_of_one(), edge((7,), values="halves"))),
     Op("clip", ops.clip, arrays.clip, clip_inputs, order=2, kinks="bounds", at_kinks=arrays.bounds_belong_to_x,
        keeps=("own",), composition=lambda x, min=-np.inf, max=None: -ops.maximum(
            -ops.maximum(x, -np.inf if min is None else min), -np.inf if max is None else -max),
@@ -258,7 +259,7 @@ CONTRACTION = (
     Op("einsum", lambda *tensors, formula: ops.einsum(formula, *tensors), arrays.einsum, einsum_inputs, order=3,
        analytic=True, affine="all", keeps=(0, 1, 2, "own"),
        edges=(edge((0, 2), (2, 3), formula="ij,jk->ik"), edge((2, 0), (0, 3), formula="ij,jk->ik"),
-              edge((2, 0), formula="ij->i"), edge((), (2,), formula=",i->i"), edge((1, 1), (1, 1), formula="ij,jk"),
+              edge((2, 0), formula="ij->i"), edge((), (2,), formula=",i->i"), edge((1, 3), (3, 2), formula="kj,ji"),
               edge((1, 0, 2), (3, 1, 2), formula="...i,...i->...i"))),
 )  # fmt: skip
 
