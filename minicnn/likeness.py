@@ -31,7 +31,7 @@ from .errors import ArgumentError, GradcheckError
 from .probing import array_of
 from .smallest import smallest, snippet
 
-CALLS = 8
+CALLS = 12
 
 
 def check_likeness(function: Any, like: Any, inputs: Sequence[Any] | None, settings: Settings) -> None:
@@ -59,8 +59,7 @@ class Judgement(NamedTuple):
     def run(self) -> None:
         mine = [result_of(self.candidate, case) for case in self.cases]
         right = [result_of_op(self.subject, case) for case in self.cases]
-        self.refuse_itself(mine[0], right[0])
-        if not same_result(mine[0], result_of(self.candidate, self.cases[0])):
+        if not same_result(mine[0], result_of(self.candidate, self.cases[0]), 0.0):
             raise GradcheckError(
                 f"{self.candidate.name}: two calls with the same inputs give different results: "
                 "restart its random numbers in each call"
@@ -72,11 +71,12 @@ class Judgement(NamedTuple):
             for place in range(len(case.differentiated)):
                 if self.is_wrong(mine[number], right[number], place):
                     self.fail(case, mine, place)
+        self.refuse_itself(mine[0], right[0])
         for case in self.cases:
             check_derivatives(_bound(self.candidate, case), case.arrays, self.settings)
 
     def refuse_itself(self, mine: Result, right: Result) -> None:
-        """An op's own code cannot be what judges it."""
+        """What an op gives is what it gives: that it passes proves nothing."""
         ends_in_it = type(mine.last_op) is type(right.last_op) and getattr(right.last_op, "name", "") == self.subject.op
         if ends_in_it or self.candidate.inner is self.subject.function:
             raise ArgumentError(
@@ -100,9 +100,8 @@ class Judgement(NamedTuple):
     def fail(self, case: Case, mine: list[Result], place: int | None) -> NoReturn:
         """Raise the error: what is wrong, why or a guess, and the smallest call that shows it."""
         first = self.cases.index(case)
-        order = [first, *(k for k in range(len(self.cases)) if k != first)]
-        calls, results = [self.cases[k] for k in order], [mine[k] for k in order]
-        found = explanations(self.subject, CAUSES[self.subject.op], calls, results, place is None)
+        calls = sorted(zip(self.cases, mine, strict=True), key=lambda call: call[0] is not case)
+        found = explanations(self.subject, CAUSES[self.subject.op], calls, self.more, place is None)
         crashed = mine[first].error is not None
         small = smallest(self.subject, case, self.wanted, functools.partial(self.fails, place, crashed))
         why = self.named(found) if found else self.guess(case, place)
@@ -115,6 +114,11 @@ class Judgement(NamedTuple):
         error.causes, error.snippet = [tuple(cause.name for cause in pair) for pair in found], code
         error.guess = "" if found else why
         raise error
+
+    def more(self) -> list[tuple[Case, Result]]:
+        """Other calls than those that were judged."""
+        cases = self.subject.cases(self.wanted, CALLS, self.settings.seed + 1)
+        return [(case, result_of(self.candidate, case)) for case in cases]
 
     def what(self, case: Case, place: int | None, crashed: bool) -> str:
         shapes = [f"{name} {a.shape}" for name, a in zip(self.subject.arrays, case.arrays, strict=False)]
@@ -131,7 +135,7 @@ class Judgement(NamedTuple):
         seen = dict.fromkeys(cause.seen_in for pair in found for cause in pair)
         return (
             f"{cause} {either} (seen in: {'; '.join(seen)}). Planted in ops.{self.subject.op}, it gives exactly what "
-            f"{self.candidate.name} gives, in all of {len(self.cases)} calls."
+            f"{self.candidate.name} gives, in each of {len(self.cases) + CALLS} calls."
         )
 
     def guess(self, case: Case, place: int | None) -> str:

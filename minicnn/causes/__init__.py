@@ -10,11 +10,11 @@ The same mistakes stand in tests/faults, where the engine's own checks must reje
 
 from __future__ import annotations
 
-from . import functions
+from . import arrays, functions, losses, windows
 from .cause import Cause
 from .subject import Subject
 
-TOPICS = (functions,)
+TOPICS = (arrays, functions, losses, windows)
 
 SUBJECTS: dict[str, Subject] = {subject.op: subject for topic in TOPICS for subject in topic.SUBJECTS}
 CAUSES: dict[str, tuple[Cause, ...]] = {

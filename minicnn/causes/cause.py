@@ -1,13 +1,15 @@
 """A mistake that people make, and how it is planted: Cause.plant(op) is the op with the mistake in it.
 
-    gradient(x=..., weight=...)   another formula for some of the gradients; the others stay right
-    output(...)                   another formula for the output; the gradients stay those of the right one
-    instead(...)                  the op, called with something else: output and gradients follow
+    gradient(x=..., weight=...)   some gradients come from another formula; output and other gradients stay right
+    arguments(padding=...)        the op is called with another argument: output and gradients follow
+    result(...)                   another result: output and gradients follow
 
-A formula is a function of the call c in plain NumPy: the arguments by their names (c.x, c.weight, c.stride), the output
-c.y, its gradient c.gy, and the right gradients (c.gx, c.gweight). Nothing of the engine is changed: what is planted is
-a new function, so any number of them live side by side, in all threads; and one can be planted on top of another, whose
-gradients are then the "right" ones.
+A formula is given the call c, its arguments by name: c.x, c.weight, c.stride. That of a gradient sees NumPy arrays, and
+besides them the output c.y, its gradient c.gy, and the right gradients c.gx, c.gweight; the other two see Tensors, and
+the last one the right result, c.y.
+
+Nothing of the engine is changed: what is planted is a new function, so any number of them live side by side, in all
+threads. One can be planted on top of another, whose gradients are then the "right" ones.
 """
 
 from __future__ import annotations
@@ -27,74 +29,85 @@ from ..function import Function, enable_grad, is_grad_enabled, no_grad
 from ..tensor import Tensor
 
 Op = Callable[..., Tensor]
-Formula = Callable[[SimpleNamespace], np.ndarray]
+Formula = Callable[[SimpleNamespace], Any]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What a mistake is called, in which op it shows, where it was seen, and how it is planted."""
+    """What a mistake is called, in which op it shows, where it was seen, and what it changes."""
 
     name: str
     op: str
     seen_in: str
-    plant: Callable[[Op], Op]
+    change: Change
 
     def __str__(self) -> str:
         return f"{self.op}: {self.name}"
 
+    def plant(self, op: Op) -> Op:
+        """The op with the mistake in it."""
+        signature = inspect.signature(op)
 
-def gradient(**formulas: Formula) -> Callable[[Op], Op]:
-    """The gradients in the named arrays are those of the formulas."""
-    return functools.partial(_wrong, formulas=formulas)
+        def call(given: dict[str, Any]) -> Tensor:
+            bound = inspect.BoundArguments(signature, OrderedDict(given))
+            return op(*bound.args, **bound.kwargs)
 
-
-def output(formula: Formula) -> Callable[[Op], Op]:
-    """The output is that of the formula."""
-    return functools.partial(_wrong, formulas={"y": formula})
-
-
-def instead(call: Callable[..., Tensor]) -> Callable[[Op], Op]:
-    """call(op, *arrays, **options) instead of op(*arrays, **options)."""
-
-    def plant(op: Op) -> Op:
         @functools.wraps(op)
-        def wrong(*arguments: Any, **options: Any) -> Tensor:
-            return call(op, *arguments, **options)
+        def wrong(*positional: Any, **named: Any) -> Tensor:
+            bound = signature.bind(*positional, **named)
+            bound.apply_defaults()
+            return self.change(call, dict(bound.arguments))
 
         return wrong
 
-    return plant
+
+@dataclass(frozen=True)
+class Change:
+    """What a mistake changes ("gradient", "arguments" or "result"), and the formulas that are there instead."""
+
+    what: str
+    formulas: dict[str, Formula]
+
+    def __call__(self, op: Callable[[dict[str, Any]], Tensor], given: dict[str, Any]) -> Tensor:
+        """op(given), changed; given are the arguments by name."""
+        if self.what == "result":
+            return self.formulas["y"](SimpleNamespace(**given, y=op(given)))
+        if self.what == "arguments":
+            call = SimpleNamespace(**given)
+            return op({**given, **{name: formula(call) for name, formula in self.formulas.items()}})
+        tensors = {name: v for name, v in given.items() if isinstance(v, Tensor) and v.dtype.kind in "fc"}
+
+        def right(*arrays: Tensor) -> Tensor:
+            return op({**given, **dict(zip(tensors, arrays, strict=True))})
+
+        return Planted.apply(*tensors.values(), right=right, given=given, names=[*tensors], formulas=self.formulas)
 
 
-def _wrong(op: Op, formulas: dict[str, Formula]) -> Op:
-    signature = inspect.signature(op)
+def gradient(**formulas: Formula) -> Change:
+    """The gradients in the named arrays are those of the formulas."""
+    return Change("gradient", formulas)
 
-    @functools.wraps(op)
-    def wrong(*arguments: Any, **options: Any) -> Tensor:
-        bound = signature.bind(*arguments, **options)
-        bound.apply_defaults()
-        given = bound.arguments
-        names = [name for name, value in given.items() if isinstance(value, Tensor) and value.dtype.kind in "fc"]
 
-        def right(*tensors: Tensor) -> Tensor:
-            again = inspect.BoundArguments(signature, OrderedDict({**given, **dict(zip(names, tensors, strict=True))}))
-            return op(*again.args, **again.kwargs)
+def arguments(**formulas: Formula) -> Change:
+    """The named arguments are those of the formulas."""
+    return Change("arguments", formulas)
 
-        return Planted.apply(*(given[name] for name in names), right=right, given=given, names=names, formulas=formulas)
 
-    return wrong
+def result(formula: Formula) -> Change:
+    """The result is that of the formula."""
+    return Change("result", {"y": formula})
 
 
 class Planted(Function):
-    """An op with wrong formulas: forward and backward are those of the op, but for what the formulas say."""
+    """right(*tensors), but with the gradients of the formulas."""
 
     def forward(self, *arrays, right, given, names, formulas):
         self.save(*arrays)
         self.right, self.names, self.formulas = right, names, formulas
-        self.known = {name: value.data if isinstance(value, Tensor) else value for name, value in given.items()}
+        self.call = {name: value.data if isinstance(value, Tensor) else value for name, value in given.items()}
         with no_grad():
-            self.known["y"] = right(*map(Tensor, arrays)).data
-        return np.asarray(formulas["y"](SimpleNamespace(**self.known)) if "y" in formulas else self.known["y"])
+            self.call["y"] = right(*(Tensor(array, device=self.device) for array in arrays)).data
+        return self.call["y"]
 
     def backward(self, gy):
         recorded = is_grad_enabled()
@@ -102,13 +115,13 @@ class Planted(Function):
         tensors = self.saved if recorded else [x.detach() for x in self.saved]
         with enable_grad():
             leaves = [tensors[k] if recorded else tensors[k].requires_grad_() for k in active]
-            y = self.right(*tensors)
-            found = autograd.grad(y, leaves, gy, create_graph=recorded, allow_unused=True)
+            found = autograd.grad(self.right(*tensors), leaves, gy, create_graph=recorded, allow_unused=True)
         right = [x.detach() * 0.0 if g is None else g for x, g in zip(leaves, found, strict=True)]
-        gradients = {f"g{self.names[k]}": g.data for k, g in zip(active, right, strict=True)}
-        call = SimpleNamespace(**self.known, gy=gy.data, **gradients)
+        names = [self.names[k] for k in active]
+        known = {f"g{name}": g.data for name, g in zip(names, right, strict=True)}
+        call = SimpleNamespace(**self.call, gy=gy.data, **known)
         returned: list[Tensor | None] = [None] * len(tensors)
-        for k, g in zip(active, right, strict=True):
-            formula = self.formulas.get(self.names[k])
+        for k, name, g in zip(active, names, right, strict=True):
+            formula = self.formulas.get(name)
             returned[k] = Tensor(np.asarray(formula(call), g.dtype), device=self.device) if formula else g
         return tuple(returned)

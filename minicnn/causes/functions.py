@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ops
-from .cause import Cause, gradient, instead
+from .cause import Cause, arguments, gradient, result
 from .subject import Subject, nonzero
 
 MATRIX = {"A": (1, 2, 4), "B": (1, 2, 4)}
@@ -49,7 +49,7 @@ CAUSES = (
     Cause("1 − y², which is tanh's", "sigmoid", "copied from tanh", gradient(x=lambda c: c.gy * (1 - c.y**2))),
     Cause("the derivative alone: gy is ignored", "sigmoid", "the derivative taken for the gradient",
           gradient(x=lambda c: c.y * (1 - c.y))),
-    Cause("e⁺ˣ for e⁻ˣ", "sigmoid", "a sign lost", instead(lambda op, x: op(-x))),
+    Cause("e⁺ˣ for e⁻ˣ", "sigmoid", "a sign lost", arguments(x=lambda c: -c.x)),
     Cause("slope 2/3 forgotten in backward", "scaled_tanh", "LeNet-5 re-implementations",
           gradient(x=lambda c: c.gx * 1.5)),
     Cause("amplitude forgotten in backward", "scaled_tanh", "LeNet-5 re-implementations",
@@ -68,11 +68,11 @@ CAUSES = (
     Cause("sum over the last axis, whatever axis is", "softmax", "segmentation models: the class axis is 1",
           gradient(x=lambda c: c.y * (c.gy - along(c.gy * c.y, -1)))),
     Cause("divided by the sum over everything", "softmax", "axis forgotten: right for one row",
-          instead(lambda op, x, axis=-1: op(x.reshape(-1), 0).reshape(x.shape))),
+          result(lambda c: ops.exp(c.x) / ops.exp(c.x).sum())),
     Cause("divided along axis 0, whatever axis is", "softmax", "code for one vector, given a batch",
-          instead(lambda op, x, axis=-1: op(x, 0))),
+          arguments(axis=lambda c: 0)),
     Cause("the exponentials are not divided", "softmax", "the sum forgotten in forward",
-          instead(lambda op, x, axis=-1: ops.exp(x))),
+          result(lambda c: ops.exp(c.x))),
     Cause("y for e^y", "log_softmax", "softmax's backward, copied",
           gradient(x=lambda c: c.gy - c.y * along(c.gy, c.axis))),
     Cause("gy for its sum", "log_softmax", "softmax's Jacobian taken for diagonal",

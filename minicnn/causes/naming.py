@@ -26,6 +26,9 @@ EXACT = 1e-9  # of the largest number: the same formula, summed in another order
 MOST = 2  # names that cannot be told apart: with more it is a guess
 
 
+Together = tuple[Cause, ...]  # one mistake, or two in one function
+
+
 class Result(NamedTuple):
     """What a call gave: its output, its gradients, and what it raised instead."""
 
@@ -37,6 +40,9 @@ class Result(NamedTuple):
     def at(self, place: int | None) -> np.ndarray | None:
         """The gradient at a place, or the output (None), if there is one."""
         return self.y if place is None else None if self.gradients is None else self.gradients[place]
+
+
+Call = tuple[Case, Result]
 
 
 def result_of(function: Callable[..., Any], case: Case) -> Result:
@@ -76,11 +82,11 @@ def close(a: np.ndarray | None, b: np.ndarray | None, within: float) -> bool:
     return float(np.abs(a[finite] - b[finite]).max(initial=0)) <= within * largest
 
 
-def same_result(a: Result, b: Result, within: float = EXACT, forward: bool = False) -> bool:
+def same_result(a: Result, b: Result, within: float, outputs_only: bool = False) -> bool:
     """Whether two calls gave the same: outputs and gradients, or the same complaint about a shape."""
     if not close(a.y, b.y, within):
         return False
-    if forward and a.y is not None:
+    if outputs_only and a.y is not None:
         return True
     if a.error or b.error:
         return _complaint(a.error) == _complaint(b.error)
@@ -95,34 +101,34 @@ def _complaint(error: Exception | None) -> tuple:
 
 
 def explanations(
-    subject: Subject, causes: Sequence[Cause], cases: Sequence[Case], results: Sequence[Result], forward: bool
-) -> list[tuple[Cause, ...]]:
-    """The mistakes, or pairs of them, that reproduce the results; [] if none does, or too many to tell.
+    subject: Subject, causes: Sequence[Cause], calls: Sequence[Call], more: Callable[[], Sequence[Call]], forward: bool
+) -> list[Together]:
+    """The mistakes, or pairs of them, that reproduce all results; [] if none does, or too many to tell.
 
-    cases: one that went wrong first. forward: outputs went wrong, so they are reproduced first; gradients only decide
-    between mistakes that give the same outputs, and add the second mistake if there is one.
+    calls: one that went wrong first. more: further calls, which confirm what is found. forward: outputs went wrong, so
+    they are what is reproduced; gradients only choose among the mistakes that do, or add a second one.
     """
+    alone: list[Together] = [(cause,) for cause in causes]
+    pairs: list[Together] = list(itertools.permutations(causes, 2))
 
-    def reproduce(mistakes: tuple[Cause, ...], outputs_only: bool) -> bool:
-        calls = zip(cases, results, strict=True)
-        return all(same_result(result_of_op(subject, c, *mistakes), r, forward=outputs_only) for c, r in calls)
+    def reproducing(candidates: Sequence[Together], calls: Sequence[Call], outputs_only: bool) -> list[Together]:
+        def gives(mistakes: Together, call: Call) -> bool:
+            return same_result(result_of_op(subject, call[0], *mistakes), call[1], EXACT, outputs_only)
 
-    single: list[tuple[Cause, ...]] = [(cause,) for cause in causes]
-    both_ways = itertools.permutations(causes, 2)
-    if forward:
-        candidates = [one for one in single if reproduce(one, True)]
-        if candidates:
-            wholly = [one for one in candidates if reproduce(one, False)]
-            known = {cause for one in candidates for cause in one}
-            pairs = [pair for pair in both_ways if known & {*pair}] if not wholly else []
-            wholly = wholly or _unordered([pair for pair in pairs if reproduce(pair, False)])
-            found = wholly if 1 <= len(wholly) <= MOST else candidates
-            return found if len(found) <= MOST else []
-    found = [one for one in single if reproduce(one, forward)]
-    found = found or _unordered([pair for pair in both_ways if reproduce(pair, forward)])
+        return [mistakes for mistakes in candidates if all(gives(mistakes, call) for call in calls)]
+
+    outputs_only = forward
+    found = reproducing(alone, calls, outputs_only)
+    if forward and found:
+        with_another = [pair for pair in pairs if {*pair} & {one for (one,) in found}]
+        wholly = reproducing(found, calls, False) or _unordered(reproducing(with_another, calls, False))
+        if 1 <= len(wholly) <= MOST:
+            found, outputs_only = wholly, False
+    found = found or _unordered(reproducing(pairs, calls, outputs_only))
+    found = reproducing(found, more(), outputs_only) if found else []
     return found if len(found) <= MOST else []
 
 
-def _unordered(pairs: list[tuple[Cause, ...]]) -> list[tuple[Cause, ...]]:
+def _unordered(pairs: list[Together]) -> list[Together]:
     """Each pair once, though it was planted in either order."""
     return list({frozenset(pair): pair for pair in pairs}.values())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,40 +99,50 @@ class Subject:
         return [name for name in self.options if parameters[name].default is inspect.Parameter.empty]
 
     def cases(self, wanted: Wanted, count: int, seed: int) -> list[Case]:
-        """`count` calls that tell; each option takes each of its values in turn. Fewer if none is possible."""
+        """`count` calls that tell, the first with plain options; fewer if none is possible."""
         return [case for number in range(count) for case in self._drawn(wanted, number, seed)]
 
     def _drawn(self, wanted: Wanted, number: int, seed: int) -> Iterator[Case]:
+        """One call, if one is found. Options and forms take turns; sizes are drawn until they fit and are unequal."""
+        named = {o: values for o, values in self.options.items() if wanted.options is None or o in wanted.options}
+        forms = [form for form in range(len(self.forms)) if {*_parameters(self.forms[form])} <= {*self.sizes, *named}]
+        equal = number % 4 == 3
+        turns = [
+            0 if number == 0 else _in_turn(len(v), number, [seed, k]) for k, v in enumerate([forms, *named.values()])
+        ]
+        random = np.random.default_rng([seed, number])
         for attempt in range(ATTEMPTS):
-            random = np.random.default_rng([seed, number, attempt])
-            equal, plain = number % 4 == 3, number == 0 and attempt < ATTEMPTS // 2
-            if equal:  # all sizes are one, as far as their ranges go
-                common = int(random.integers(2, 5))
-                sizes = {letter: min(max(common, low), high) for letter, (_, low, high) in self.sizes.items()}
-            else:
-                sizes = {letter: int(random.integers(low, high + 1)) for letter, (_, low, high) in self.sizes.items()}
-            options = {
-                name: values[0 if plain else (number + attempt * (place + 1)) % len(values)]
-                for place, (name, values) in enumerate(self.options.items())
-                if wanted.options is None or name in wanted.options
+            late = attempt >= ATTEMPTS // 2
+            if late:  # what was wanted is not possible: try anything
+                turns = [int(random.integers(len(v))) for v in (forms, *named.values())]
+            options = {name: values[turn] for (name, values), turn in zip(named.items(), turns[1:], strict=True)}
+            common = int(random.integers(2, 5))
+            sizes = {
+                letter: min(max(common, low), high) if equal else int(random.integers(low, high + 1))
+                for letter, (_, low, high) in self.sizes.items()
             }
-            case = self.case(sizes, {**options, **wanted.fixed}, (number + attempt) % len(self.forms), attempt, wanted)
-            if case and (equal or attempt > ATTEMPTS // 2 or all(_unequal(a.shape) for a in case.arrays)):
-                yield replace(case, seed=attempt)
+            if not (equal or late or all(map(_unequal, self.shapes(sizes, options, forms[turns[0]])))):
+                continue
+            case = self.case(sizes, {**options, **wanted.fixed}, forms[turns[0]], attempt, wanted)
+            if case:
+                yield case
                 return
 
     def case(self, sizes: dict[str, int], options: dict[str, Any], form: int, seed: int, wanted: Wanted) -> Case | None:
         """The call with these sizes, and numbers drawn for it; None if the op does not take it."""
-        try:
-            shapes = _called(self.forms[form], {**sizes, **options})
-        except TypeError:  # the form needs an option that is not there
-            return None
+        shapes = self.shapes(sizes, options, form)
         if wanted.ranks is not None and tuple(map(len, shapes))[: len(wanted.ranks)] != wanted.ranks:
             return None
         random = np.random.default_rng([seed, *sizes.values()])
         arrays = tuple(self.values(random, shapes)[: wanted.arrays])
         cotangent = self.cotangent(arrays, options, random)
         return None if cotangent is None else Case(arrays, cotangent, options, sizes, form, seed)
+
+    def shapes(self, sizes: dict[str, int], options: dict[str, Any], form: int) -> Shapes:
+        """Those of the arrays."""
+        known = {**sizes, **options}
+        names = inspect.signature(self.forms[form]).parameters
+        return self.forms[form](**{name: known[name] for name in names if name in known})
 
     def cotangent(
         self, arrays: Sequence[np.ndarray], options: dict[str, Any], random: np.random.Generator
@@ -151,9 +161,16 @@ def as_argument(array: np.ndarray) -> Any:
     return Tensor(array.copy()) if array.dtype.kind == "f" else array.copy()
 
 
+def _in_turn(count: int, number: int, seed: list[int]) -> int:
+    """Each of `count` values once, in a random order, then each once again."""
+    return int(np.random.default_rng([*seed, number // count]).permutation(count)[number % count])
+
+
 def _unequal(shape: Shape) -> bool:
     return len(set(shape)) == len(shape)
 
 
-def _called(form: Callable[..., Shapes], known: dict[str, Any]) -> Shapes:
-    return form(**{name: known[name] for name in inspect.signature(form).parameters if name in known})
+def _parameters(form: Callable[..., Shapes]) -> list[str]:
+    """The sizes and options that it needs."""
+    parameters = inspect.signature(form).parameters.values()
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty]
