@@ -14,6 +14,7 @@ from minicnn.device import generator
 
 from . import strategies as inputs
 from .op_rows.arrays import ARRAYS
+from .op_rows.conv import VARIANTS
 from .op_rows.pool import POOLING
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
 from .oracles import at_kinks, naive, philox, windows
@@ -199,6 +200,6 @@ TABLE = (
 )  # fmt: skip
 
 TABLE += ARRAYS
-TABLE += POOLING
+TABLE += POOLING + VARIANTS
 
 ROWS = {row.name: row for row in TABLE}

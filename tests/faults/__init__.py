@@ -16,6 +16,7 @@ from ..op_table import Op
 from ..properties import PROPERTIES
 from ..strategies import examples
 from .arrays import ARITHMETIC, SHAPE
+from .conv import GEOMETRY
 from .elementary import ELEMENTARY
 from .engine import ENGINE
 from .functions import ACTIVATIONS
@@ -28,7 +29,7 @@ __all__ = ["FAULTS", "Fault", "rejections"]
 
 CASES = 8  # of each op, besides its edges
 
-FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + ARITHMETIC + SHAPE + ELEMENTARY + ACTIVATIONS + LOSSES + ENGINE
+FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY + ACTIVATIONS + LOSSES + ENGINE
 
 
 def rejections(op: Op, device: str) -> dict[str, str]:
