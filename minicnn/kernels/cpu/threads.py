@@ -115,6 +115,7 @@ def scratch(shares: int, size: int, dtype: Any) -> np.ndarray:
     row = -(-size * dtype.itemsize // 64) * 64
     have = getattr(_local, "memory", None)
     if have is None or have.size < shares * row + 64:
+        have = _local.memory = None  # before the larger one is made, not after
         have = _local.memory = np.empty(shares * row + 64, np.uint8)
     start = -have.ctypes.data % 64
     return have[start : start + shares * row].view(dtype).reshape(shares, row // dtype.itemsize)
