@@ -15,6 +15,7 @@ from minicnn.device import generator
 from . import strategies as inputs
 from .op_rows.arrays import ARRAYS
 from .op_rows.conv import VARIANTS
+from .op_rows.loss import LOSSES
 from .op_rows.pool import POOLING
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
 from .oracles import at_kinks, naive, philox, windows
@@ -42,11 +43,6 @@ def reshaped(x, shape):
 
 def transposed(x, axes):
     return ops.transpose(x, axes)
-
-
-def cross_entropy_composed(logits, labels, reduction):
-    losses = -ops.log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
-    return losses if reduction == "none" else losses.sum() if reduction == "sum" else losses.sum() / float(len(labels))
 
 
 def linear_composed(x, w, b):
@@ -183,17 +179,6 @@ TABLE = (
     Op("log_softmax", ops.log_softmax, naive.log_softmax, inputs.axis_inputs(), order=3, analytic=True, keeps=("y",),
        composition=lambda x, axis: ops.log(ops.softmax(x, axis)),
        edges=(edge((0, 3), axis=1), edge((2, 0), axis=1), edge((2, 1), axis=1), edge((3, 4), values="large", axis=0))),
-    # losses
-    Op("cross_entropy", ops.cross_entropy, naive.cross_entropy, inputs.cross_entropy_inputs, order=3, analytic=True,
-       composition=cross_entropy_composed, keeps=(0, "own"),
-       edges=(edge((0, 3), labels=np.zeros(0, int), reduction="sum"),
-              edge((1, 1), labels=np.zeros(1, int), reduction="mean"),
-              edge((3, 4), values="large", labels=np.array([0, 3, 1]), reduction="none"))),
-    Op("mse_loss", ops.mse_loss, naive.mse_loss, order=2, analytic=True, keeps=("own",),
-       inputs=inputs.with_options(inputs.arrays(2), reduction=["mean", "sum", "none"]),
-       composition=lambda x, target, reduction: getattr(ops, reduction, lambda y: y)((x - target) ** 2),
-       edges=(edge((0, 2), (0, 2), reduction="sum"), edge((1,), (1,), reduction="mean"),
-              edge((), (), reduction="mean"))),
     # noise
     Op("dropout", seeded_dropout, philox.dropout, inputs.dropout_inputs, order=2, analytic=True, affine="all",
        keeps=("own",), edges=edges_of_one(p=0.5, seed=3, call=1)),
@@ -201,5 +186,6 @@ TABLE = (
 
 TABLE += ARRAYS
 TABLE += POOLING + VARIANTS
+TABLE += LOSSES
 
 ROWS = {row.name: row for row in TABLE}

@@ -321,7 +321,7 @@ def pad_inputs(choose: Choices) -> Case:
     return Case((shape,), {"widths": widths, "value": choose.one_of(0.0, -1.5)}, seed=choose.seed())
 
 
-# --- products and losses ----------------------------------------------------------------------------------------------
+# --- products and noise -----------------------------------------------------------------------------------------------
 
 
 def matmul_inputs(choose: Choices) -> Case:
@@ -348,15 +348,6 @@ def linear_inputs(choose: Choices) -> Case:
     rows = choose.one_of((choose.integer(2, 5),), (inputs,), (2, 3), ())
     bias = (outputs,) if choose.integer(0, 3) else None
     return Case(((*rows, inputs), (outputs, inputs), bias), seed=choose.seed())
-
-
-def cross_entropy_inputs(choose: Choices) -> Case:
-    """Every label occurs, the first and the last included, and one occurs twice."""
-    classes = choose.integer(2, 5)
-    labels = np.concatenate([np.arange(classes), [choose.integer(0, classes - 1)]])
-    np.random.default_rng(choose.seed()).shuffle(labels)
-    options = {"labels": labels, "reduction": choose.one_of("mean", "sum", "none")}
-    return Case(((len(labels), classes),), options, seed=choose.seed())
 
 
 def dropout_inputs(choose: Choices) -> Case:

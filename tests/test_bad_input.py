@@ -211,7 +211,7 @@ def test_one_sentence_says_what_is_wrong(name):
 RIGHT = {
     "argmax": (X, 0), "broadcast_to": (X, (2, 3)), "cast": (X, "float64"), "compare": (X, X, "less"),
     "concat": ([X, X], 0), "conv2d": (IMAGE, KERNEL, None, 1, 0, 1, 1), "conv2d_weight": (IMAGE, KERNEL, 3, 1, 0, 1, 1),
-    "conv_transpose2d": (IMAGE, KERNEL, None, 1, 0, 0, 1, 1), "cross_entropy": (X, [0, 1], "mean"), "dropout": (X, 0.5),
+    "conv_transpose2d": (IMAGE, KERNEL, None, 1, 0, 0, 1, 1), "dropout": (X, 0.5),
     "expand_dims": (X, 0), "flatten": (X, 0), "gather": (X, 1, [[0], [2]]), "getitem": (X, 0), "linear": (X, ones(2, 3), None),
     "log_softmax": (X, 0), "matmul": (X, ones(3, 2)), "max": (X, 0), "max_pool2d": (IMAGE, 2, 2, 0, 1),
     "avg_pool2d": (IMAGE, 2, 2, 0), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1), "mean": (X, 0), "min": (X, 0),
@@ -232,6 +232,12 @@ RIGHT |= {
     "avg_pool2d": (IMAGE, 2, 2, 0, False, True), "max_unpool2d": (IMAGE, PLACES, 2, 2, 0, (1, 1, 11, 10)),
     "adaptive_avg_pool2d": (IMAGE, (2, None)), "adaptive_max_pool2d": (IMAGE, 2, False),
     "global_avg_pool2d": (IMAGE,), "global_max_pool2d": (IMAGE,),
+}  # fmt: skip
+RIGHT |= {
+    "cross_entropy": (X, [0, 1], [1.0, 2.0, 0.5], -100, "mean", 0.1), "l1_loss": (X, X, "mean"),
+    "nll_loss": (X, [0, 1], [1.0, 2.0, 0.5], -100, "mean"),
+    "binary_cross_entropy_with_logits": (X, X, 2.0, "mean", [1.0, 2.0, 0.5]), "huber_loss": (X, X, "mean", 1.0),
+    "sigmoid_focal_loss": (X, X, 0.25, 2.0, "mean"), "smooth_l1_loss": (X, X, "mean", 0.5),
 }  # fmt: skip
 RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
 RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}

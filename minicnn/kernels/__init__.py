@@ -383,23 +383,43 @@ def sign(x):
     """−1, 0 or 1."""
 
 
-# labels (N,) int64, −1: the row counts for nothing; weight (C,) or None (all 1); smoothing ε, a number; divisor a
-# number, or None for 1: what class_targets says of them holds for the next two
+# Logits z (N, C, ...), for each position one label (N, ...) int64, −1 for those that count for nothing; weight (C,), or
+# None for 1; smoothing ε and divisor are numbers, but divisor None for 1. Together they say, in class_targets:
 
 
 @kernel
-def class_targets(z, labels, weight, smoothing, divisor):
-    """q (N, C), what softmax(z) should be: ε/C·weight[j] / divisor; at the label (1 − ε)·weight[j] / divisor more."""
+def class_targets(shape, dtype, labels, weight, smoothing, divisor):
+    """q (N, C, ...), what softmax(z) should be: ε/C·weight / divisor; at the label (1 − ε)·weight / divisor more."""
+
+
+@kernel
+def negative_log_likelihood(x, labels, weight, smoothing, divisor):
+    """The losses −Σ q·x, summed over the classes, (N, ...); their sum, (), if there is a divisor. 0 · (−∞) is 0."""
 
 
 @kernel
 def softmax_cross_entropy(z, labels, weight, smoothing, divisor):
-    """z (N, C) -> the losses Σⱼ q[n, j]·(ln Σᵢ e^z[n, i] − z[n, j]), (N,) if divisor is None, else their sum, ()."""
+    """negative_log_likelihood of log_softmax(z)."""
 
 
 @kernel
 def softmax_cross_entropy_gradient(g, z, labels, weight, smoothing, divisor):
-    """g (N,) or (), z (N, C) -> g·(softmax(z)·Σⱼ q[n, j] − q), (N, C)."""
+    """g (N, ...) or () -> g·(softmax(z)·Σ q − q), (N, C, ...), the sum over the classes."""
+
+
+@kernel
+def binary_cross_entropy(x, t, pos_weight):
+    """pos_weight·t·ln(1 + e⁻ˣ) + (1 − t)·ln(1 + eˣ); pos_weight broadcasts to x, or is None for 1."""
+
+
+@kernel
+def sigmoid_focal_loss(x, yes, alpha, gamma):
+    """With z = x where yes (bool), else −x:  α·(1 + e^z)^−gamma·ln(1 + e^−z), α = alpha[0] where yes, else alpha[1]."""
+
+
+@kernel
+def smooth_l1(d, beta):
+    """d²/(2·beta) where |d| < beta, else |d| − beta/2."""
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------------

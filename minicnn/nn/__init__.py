@@ -5,19 +5,18 @@ from .container import ModuleList, ParameterList, Sequential
 from .layers import (
     Conv2d,
     ConvTranspose2d,
-    CrossEntropyLoss,
     Dropout,
     Flatten,
     Identity,
     Linear,
     LogSoftmax,
-    MSELoss,
     ReLU,
     ScaledTanh,
     Sigmoid,
     Softmax,
     Tanh,
 )
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from .module import Module, Parameter
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .summary import Summary, summarize
@@ -28,4 +27,6 @@ __all__ = [
     "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "init", "summarize",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
+    # more losses
+    "BCEWithLogitsLoss", "L1Loss", "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip

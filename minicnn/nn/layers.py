@@ -240,25 +240,3 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
-
-
-class CrossEntropyLoss(Module):
-    """Cross-entropy between softmax(logits) and class indices: see ops.cross_entropy."""
-
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
-
-    def forward(self, logits: Tensor, labels: Any) -> Tensor:
-        return ops.cross_entropy(logits, labels, self.reduction)
-
-
-class MSELoss(Module):
-    """Mean squared error: see ops.mse_loss."""
-
-    def __init__(self, reduction: str = "mean"):
-        super().__init__()
-        self.reduction = reduction
-
-    def forward(self, x: Tensor, target: Any) -> Tensor:
-        return ops.mse_loss(x, target, self.reduction)

@@ -35,10 +35,18 @@ from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .dropout import dropout
 from .einsum import einsum
 from .elementary import clip, cos, expm1, floor, log1p, reciprocal, round, sign, sin, square
+from .elementwise_loss import (
+    binary_cross_entropy_with_logits,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    sigmoid_focal_loss,
+    smooth_l1_loss,
+)
 from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
 from .linear import linear, matmul
-from .loss import cross_entropy, mse_loss
+from .loss import cross_entropy, nll_loss
 from .pad import pad
 from .pool import avg_pool2d, max_pool2d, max_unpool2d, relu_max_pool2d
 from .reduction import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, sum_to, var
@@ -66,6 +74,8 @@ __all__ = [
     "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "log1p",
     "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "roll", "round", "scatter_add", "sign", "sin", "split",
     "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
+    # more losses
+    "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "nll_loss", "sigmoid_focal_loss", "smooth_l1_loss",
 ]  # fmt: skip
 
 

@@ -249,7 +249,7 @@ def pad(x, widths, value=0.0):
     return result
 
 
-# --- products and losses ----------------------------------------------------------------------------------------------
+# --- products -------------------------------------------------------------------------------------------------------
 
 
 def matmul(a, b):
@@ -273,18 +273,3 @@ def linear(x, w, b):
         return math.fsum([w[o, i] * x[(*row, i)] for i in range(w.shape[1])] + ([] if b is None else [b[o]]))
 
     return filled((*x.shape[:-1], w.shape[0]), number)
-
-
-def _reduced(losses, how):
-    numbers = flat(losses)
-    return {"none": lambda: losses, "sum": lambda: np.array(math.fsum(numbers)),
-            "mean": lambda: np.array(math.fsum(numbers) / len(numbers))}[how]()  # fmt: skip
-
-
-def cross_entropy(logits, labels, reduction):
-    losses = filled(labels.shape, lambda index: -_log_softmax(list(logits[index]))[labels[index]])
-    return _reduced(losses, reduction)
-
-
-def mse_loss(x, target, reduction):
-    return _reduced(elementwise(lambda p, q: (p - q) * (p - q), x, target), reduction)

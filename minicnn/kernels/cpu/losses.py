@@ -33,9 +33,10 @@ index = np.uintp  # an index that cannot count from the end: needed for vectors
 def softmax_cross_entropy(
     z: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, smoothing: float, divisor: float | None
 ) -> np.ndarray:
-    """z (N, C), labels (N,), weight (C,) | None -> losses (N,), or their sum if divided by a divisor."""
-    losses = np.empty(len(z), z.dtype)
-    _for_rows(z, _losses, labels, *_parts_of_targets(z, weight, smoothing, divisor), losses)
+    """z (N, C, ...), labels (N, ...), weight (C,) | None -> losses (N, ...), or their sum if divided by a divisor."""
+    losses = np.empty(labels.shape, z.dtype)
+    parts = _parts_of_targets(z, weight, smoothing, divisor)
+    _for_positions(z, _losses, labels.reshape(-1), *parts, losses.reshape(-1))
     return losses if divisor is None else np.asarray(losses.sum())
 
 
@@ -43,9 +44,10 @@ def softmax_cross_entropy_gradient(
     g: np.ndarray, z: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, smoothing: float,
     divisor: float | None,
 ) -> np.ndarray:  # fmt: skip
-    """g (N,) or (), z (N, C), labels (N,), weight (C,) | None -> gz (N, C)."""
+    """g (N, ...) or (), z (N, C, ...), labels (N, ...), weight (C,) | None -> gz (N, C, ...)."""
     gz = np.empty(z.shape, z.dtype)
-    _for_rows(z, _gradient, labels, *_parts_of_targets(z, weight, smoothing, divisor), _plain(g).reshape(-1), gz)
+    parts = _parts_of_targets(z, weight, smoothing, divisor)
+    _for_positions(z, _gradient, labels.reshape(-1), *parts, _plain(g).reshape(-1), _three_axes(gz))
     return gz
 
 
@@ -62,9 +64,9 @@ def _parts_of_targets(
     return at_label, everywhere if weight is None else everywhere * weight
 
 
-def _for_rows(z: np.ndarray, body: Callable[..., None], *args: Any) -> None:
+def _for_positions(z: np.ndarray, body: Callable[..., None], labels: np.ndarray, *args: Any) -> None:
     threads = 1 if z.size < SMALL else get_num_threads()
-    parallel_for(len(z), body, _plain(z), *args, threads=threads)
+    parallel_for(labels.size, body, _three_axes(_plain(z)), labels, *args, threads=threads)
 
 
 def _plain(x: np.ndarray) -> np.ndarray:
@@ -72,28 +74,36 @@ def _plain(x: np.ndarray) -> np.ndarray:
     return x if x.flags.carray else x.copy(order="C")
 
 
+def _three_axes(z: np.ndarray) -> np.ndarray:
+    """(N, C, ...) as (N, C, all the rest)."""
+    return z.reshape(*z.shape[:2], math.prod(z.shape[2:]))
+
+
+# --- compiled ---------------------------------------------------------------------------------------------------------
+
+
 @jit
 def _losses(share, first, last, z, labels, at_label, everywhere, losses):
-    classes = z.shape[1]
+    classes, area = z.shape[1], z.shape[2]
     rows = 1 + BLOCK // (classes + 1)
     e, work = np.empty(rows * classes, z.dtype), np.empty(LANES + rows * classes, z.dtype)
     largest = np.empty(rows, z.dtype)
     for start in range(first, last, rows):
         stop = min(start + rows, last)
         _exponentials(z, start, stop, largest, e, work)
-        for n in range(start, stop):
-            losses[n] = 0
-            if labels[n] >= 0:
-                row, label = n - start, labels[n]
+        for i in range(start, stop):
+            losses[i] = 0
+            if labels[i] >= 0:
+                n, place, row = i // area, i % area, i - start
                 log_sum = np.log(_sum(e, row * classes, classes, work))
-                losses[n] = at_label[label] * ((largest[row] - z[n, label]) + log_sum)
+                losses[i] = at_label[labels[i]] * ((largest[row] - z[n, labels[i], place]) + log_sum)
                 for c in range(len(everywhere)):
-                    losses[n] += everywhere[c] * ((largest[row] - z[n, c]) + log_sum)
+                    losses[i] += everywhere[c] * ((largest[row] - z[n, c, place]) + log_sum)
 
 
 @jit
 def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
-    classes = z.shape[1]
+    classes, area = z.shape[1], z.shape[2]
     rows = 1 + BLOCK // (classes + 1)
     e, work = np.empty(rows * classes, z.dtype), np.empty(LANES + rows * classes, z.dtype)
     largest = np.empty(rows, z.dtype)
@@ -101,46 +111,49 @@ def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
     for start in range(first, last, rows):
         stop = min(start + rows, last)
         _exponentials(z, start, stop, largest, e, work)
-        for n in range(start, stop):
-            if labels[n] < 0:
-                gz[n] = 0
+        for i in range(start, stop):
+            n, place, own = i // area, i % area, (i - start) * classes
+            if labels[i] < 0:
+                gz[n, :, place] = 0
                 continue
-            place, g_n = (n - start) * classes, g[n if len(g) > 1 else 0]
-            factor = g_n * (at_label[labels[n]] + total) / _sum(e, place, classes, work)
+            g_i = g[i if len(g) > 1 else 0]
+            factor = g_i * (at_label[labels[i]] + total) / _sum(e, own, classes, work)
             for c in range(classes):
-                gz[n, index(c)] = factor * e[index(place + c)]
+                gz[n, index(c), place] = factor * e[index(own + c)]
             for c in range(len(everywhere)):
-                gz[n, index(c)] -= g_n * everywhere[index(c)]
-            gz[n, labels[n]] -= g_n * at_label[labels[n]]
+                gz[n, index(c), place] -= g_i * everywhere[index(c)]
+            gz[n, labels[i], place] -= g_i * at_label[labels[i]]
 
 
 @inlined
 def _exponentials(z, start, stop, largest, e, work):
-    """e = exp(z − largest) for the rows start ≤ n < stop."""
-    classes = z.shape[1]
-    for n in range(start, stop):
-        row = n - start
-        largest[row] = _max(z, n, work)
+    """Rows of e: exp(z − largest) over the classes, for the positions start ≤ i < stop of all images."""
+    classes, area = z.shape[1], z.shape[2]
+    for i in range(start, stop):
+        n, place, own = i // area, i % area, (i - start) * classes
         for c in range(classes):
-            e[index(row * classes + c)] = z[n, index(c)] - largest[row]
+            e[index(own + c)] = z[n, index(c), place]
+        largest[i - start] = _max(e, own, classes, work)
+        for c in range(classes):
+            e[index(own + c)] -= largest[i - start]
     _exp(e, (stop - start) * classes, work)
 
 
 @inlined
-def _max(z, n, lanes):
-    """The largest of row n; NaN are passed over, as they show in the sum."""
-    largest = z.dtype.type(-np.inf)
-    whole = z.shape[1] // LANES * LANES
+def _max(x, start, count, lanes):
+    """The largest; NaN are passed over, as they show in the sum."""
+    largest = x.dtype.type(-np.inf)
+    whole = count // LANES * LANES
     if whole:
         lanes[:LANES] = -np.inf
-        for start in range(0, whole, LANES):
+        for place in range(start, start + whole, LANES):
             for lane in range(LANES):
-                x = z[n, index(start + lane)]
-                lanes[index(lane)] = x if x > lanes[index(lane)] else lanes[index(lane)]
+                y = x[index(place + lane)]
+                lanes[index(lane)] = y if y > lanes[index(lane)] else lanes[index(lane)]
         for lane in range(LANES):
             largest = max(largest, lanes[lane])
-    for c in range(whole, z.shape[1]):
-        largest = z[n, c] if z[n, c] > largest else largest
+    for place in range(start + whole, start + count):
+        largest = x[place] if x[place] > largest else largest
     return largest
 
 
