@@ -13,6 +13,7 @@ from minicnn import ops
 from minicnn.device import generator
 
 from . import strategies as inputs
+from .op_rows.activation import ACTIVATIONS
 from .op_rows.arrays import ARRAYS
 from .op_rows.conv import VARIANTS
 from .op_rows.loss import LOSSES
@@ -20,7 +21,10 @@ from .op_rows.pool import POOLING
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
 from .oracles import at_kinks, naive, philox, windows
 
-NOT_OPS = {"to"}  # chooses between cast and a move to another device: tested with the devices
+NOT_OPS = {
+    "swish",  # another name of silu
+    "to",  # chooses between cast and a move to another device: tested with the devices
+}
 
 
 # --- functions of tensors and attributes, where the op's own signature is another -------------------------------------
@@ -184,6 +188,7 @@ TABLE = (
        keeps=("own",), edges=edges_of_one(p=0.5, seed=3, call=1)),
 )  # fmt: skip
 
+TABLE += ACTIVATIONS
 TABLE += ARRAYS
 TABLE += POOLING + VARIANTS
 TABLE += LOSSES

@@ -228,7 +228,7 @@ def complex_step_derivative(op: Op, case: Case, device: str) -> None:
 @about(lambda op: op.at_kinks is not None)
 def gradient_at_kinks(op: Op, case: Case, device: str) -> None:
     """Where there is no derivative, the gradient that the docstring promises."""
-    case = dataclasses.replace(case, values="ties")
+    case = dataclasses.replace(case, values=op.ties)
     arrays = case.arrays()
     y = call(op, case, tensors_of(arrays, device), device)
     expected = op.at_kinks(cotangent_for(case, y).astype(np.float64), *arrays, **case.attributes)

@@ -44,6 +44,8 @@ VALUES: dict[str, Callable] = {
     "nonzero": _each(lambda rng, shape: rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)),
     "positive": _each(lambda rng, shape: rng.uniform(0.5, 2.0, shape)),
     "distinct": _spaced,
+    "pieces": _each(lambda rng, shape: rng.integers(-5, 9, shape) + rng.uniform(0.3, 0.7, shape)),  # no whole numbers
+    "threes": _each(lambda rng, shape: rng.integers(-2, 3, shape) * 3.0),
     "ties": _each(lambda rng, shape: rng.integers(-1, 2, shape).astype(np.float64)),
     "large": _each(lambda rng, shape: 1000.0 * rng.standard_normal(shape)),
     "halves": _each(lambda rng, shape: rng.integers(-4, 4, shape) + 0.5),

@@ -183,6 +183,41 @@ BAD = {
     "bias of Conv2d": (lambda: nn.Conv2d(1, 2, 3, bias=X), ArgumentError, "Conv2d takes bias=True or .* got Tensor"),
     "bias of ConvTranspose2d": (lambda: nn.ConvTranspose2d(1, 2, 3, bias=0), ArgumentError, "ConvTranspose2d takes b"),
     "mode": (lambda: nn.ReLU().train("eval"), ArgumentError, "train takes mode=True or mode=False, got 'eval'"),
+    # activations, noise
+    "relu6 of an array": (lambda: ops.relu6(A), DTypeError, "relu6 takes a Tensor as x, got ndarray"),
+    "silu of integers": (lambda: ops.silu(INT), DTypeError, r"silu needs floating-point tensors, got int64 .* \(3,\)"),
+    "elu of integers": (lambda: ops.elu(INT), DTypeError, r"elu needs floating-point tensors, got int64 .* \(3,\)"),
+    "slope None": (lambda: ops.leaky_relu(X, None), ArgumentError,
+                   "leaky_relu takes a finite number negative_slope, got None"),
+    "slope ∞": (lambda: ops.leaky_relu(X, np.inf), ArgumentError, "leaky_relu takes a finite number .* got inf"),
+    "slope too large for float32": (lambda: ops.leaky_relu(X, 1e300), ArgumentError, "leaky_relu takes .* got 1e"),
+    "alpha": (lambda: ops.elu(X, -0.1), ArgumentError, "elu takes a finite number alpha ≥ 0, got -0.1"),
+    "alpha NaN": (lambda: ops.elu(X, np.nan), ArgumentError, "elu takes a finite number alpha ≥ 0, got nan"),
+    "beta": (lambda: ops.softplus(X, 0.0), ArgumentError, "softplus takes a finite number beta > 0, got 0.0"),
+    "threshold": (lambda: ops.softplus(X, 1.0, "a"), ArgumentError, "softplus takes a finite number threshold"),
+    "approximate": (lambda: ops.gelu(X, "erf"), ArgumentError, "gelu got approximate='erf': choose .* or"),
+    "prelu weight": (lambda: ops.prelu(X, 0.25), DTypeError, "prelu takes a Tensor as weight, got float"),
+    "prelu two slopes": (lambda: ops.prelu(X, ones(2)), ShapeError,
+                         r"prelu of x \(2, 3\) takes a weight of shape \(1,\) or \(3,\), .* got shape \(2,\)"),
+    "prelu without channels": (lambda: ops.prelu(ones(3), ones(3)), ShapeError,
+                               r"prelu of x \(3,\) takes a weight of shape \(1,\), got shape \(3,\)"),
+    "prelu dtypes": (lambda: ops.prelu(X, ones(3, dtype="float64")), DTypeError, "prelu got .* different precision"),
+    "dropout of integers": (lambda: ops.dropout(INT, training=False), DTypeError, "dropout needs floating-point"),
+    "dropout2d": (lambda: ops.dropout2d(X), ShapeError, r"dropout2d expects x of shape .*, got shape \(2, 3\)"),
+    "dropout2d p": (lambda: ops.dropout2d(IMAGE, 1.5), ArgumentError, "dropout2d needs a probability .* got 1.5"),
+    "depth p": (lambda: ops.stochastic_depth(X, -1), ArgumentError, "stochastic_depth needs a probability .* got -1"),
+    "depth mode": (lambda: ops.stochastic_depth(X, 0.5, "rows"), ArgumentError, "stochastic_depth got mode='rows'"),
+    "depth of a number": (lambda: ops.stochastic_depth(Tensor(1.0), 0.5), ShapeError,
+                          r"stochastic_depth expects x of shape \(N, ...\), got shape \(\)"),
+    "depth training": (lambda: ops.stochastic_depth(X, 0.5, "row", 1), ArgumentError, "depth takes training=True"),
+    "LeakyReLU": (lambda: nn.LeakyReLU("a"), ArgumentError, "leaky_relu takes a finite number negative_slope, got 'a'"),
+    "ELU": (lambda: nn.ELU(-1.0), ArgumentError, "elu takes a finite number alpha ≥ 0, got -1.0"),
+    "Softplus": (lambda: nn.Softplus(-1.0), ArgumentError, "softplus takes a finite number beta > 0, got -1.0"),
+    "GELU": (lambda: nn.GELU(True), ArgumentError, "gelu got approximate=True"),
+    "PReLU": (lambda: nn.PReLU(0), ArgumentError, "PReLU needs num_parameters, an integer ≥ 1, got 0"),
+    "PReLU init": (lambda: nn.PReLU(1, "a"), ArgumentError, "PReLU needs a finite number init, got 'a'"),
+    "Dropout2d": (lambda: nn.Dropout2d(2), ArgumentError, "Dropout2d needs a probability p from 0 to 1, got 2"),
+    "StochasticDepth": (lambda: nn.StochasticDepth(0.5, "r"), ArgumentError, "StochasticDepth got mode='r'"),
     # dtypes
     "concat dtypes": (lambda: ops.concat([X, DOUBLE]), DTypeError, "concat got .* float32 of shape .* and float64"),
     "stack dtypes": (lambda: ops.stack([X, DOUBLE]), DTypeError, "stack got .* float32 of shape .* and float64"),
@@ -226,6 +261,11 @@ RIGHT |= {
     "split": (X, [1, 2], 1), "std": (X, 0, True, 1), "swapaxes": (X, 0, 1), "tile": (X, (2, 1)), "tril": (X, 1),
     "triu": (X, 1), "var": (X, 0, True, 1),
 }  # fmt: skip
+RIGHT |= {
+    "dropout2d": (IMAGE, 0.5, True), "elu": (X, 1.0), "gelu": (X, "tanh"), "leaky_relu": (X, 0.1),
+    "prelu": (X, ones(3)), "softplus": (X, 1.0, 20.0), "stochastic_depth": (X, 0.5, "row", True),
+}  # fmt: skip
+RIGHT |= {name: (X,) for name in ("hard_sigmoid", "hard_swish", "mish", "relu6", "selu", "silu", "swish")}
 RIGHT |= {name: (X,) for name in ("cos", "expm1", "floor", "log1p", "reciprocal", "round", "sign", "sin", "square")}
 RIGHT |= {
     "max_pool2d": (IMAGE, 2, 2, 0, 1, False, False), "relu_max_pool2d": (IMAGE, 2, 2, 0, 1, False),

@@ -369,6 +369,89 @@ def sigmoid(x):
 
 
 @kernel
+def relu6(x):
+    """min(max(x, 0), 6); NaN stays NaN."""
+
+
+@kernel
+def hard_sigmoid(x):
+    """min(max(x + 3, 0), 6) / 6; NaN stays NaN."""
+
+
+@kernel
+def clip_mask(g, y, low, high):
+    """g where low < y < high (numbers), else 0."""
+
+
+@kernel
+def leak(g, x, slope):
+    """g where x > 0, else slope·g. slope has one element, or one for each place along axis 1."""
+
+
+@kernel
+def elu(x, alpha, scale):
+    """scale·x where x > 0, else scale·alpha·(eˣ − 1)."""
+
+
+@kernel
+def softplus(x, beta, threshold):
+    """x where beta·x > threshold, else ln(1 + e^(beta·x)) / beta, without overflow."""
+
+
+# Gates: f(x) = x·gate(x), and f_slope(g, x) = g·f′(x).
+
+
+@kernel
+def silu(x):
+    """x / (1 + e⁻ˣ)"""
+
+
+@kernel
+def silu_slope(g, x):
+    """g·f′(x)"""
+
+
+@kernel
+def gelu(x):
+    """x·Φ(x), where Φ is the normal distribution: ½·(1 + erf(x/√2))."""
+
+
+@kernel
+def gelu_slope(g, x):
+    """g·f′(x)"""
+
+
+@kernel
+def gelu_tanh(x):
+    """x·½·(1 + tanh(√(2/π)·(x + 0.044715·x³)))"""
+
+
+@kernel
+def gelu_tanh_slope(g, x):
+    """g·f′(x)"""
+
+
+@kernel
+def hard_swish(x):
+    """x·min(max(x + 3, 0), 6) / 6"""
+
+
+@kernel
+def hard_swish_slope(g, x):
+    """g·f′(x), taken as 0 at x = −3 and as 1 at x = 3."""
+
+
+@kernel
+def mish(x):
+    """x·tanh(ln(1 + eˣ))"""
+
+
+@kernel
+def mish_slope(g, x):
+    """g·f′(x)"""
+
+
+@kernel
 def softmax(x, axis):
     """eˣ / Σ eˣ along one axis, without overflow."""
 

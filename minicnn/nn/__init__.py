@@ -1,20 +1,33 @@
 """nn: layers, containers and initialisers, with PyTorch's names."""
 
 from . import init
+from .activation import (
+    ELU,
+    GELU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    ScaledTanh,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .container import ModuleList, ParameterList, Sequential
+from .dropout import Dropout, Dropout2d, StochasticDepth
 from .layers import (
     Conv2d,
     ConvTranspose2d,
-    Dropout,
     Flatten,
     Identity,
     Linear,
-    LogSoftmax,
-    ReLU,
-    ScaledTanh,
-    Sigmoid,
-    Softmax,
-    Tanh,
 )
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from .module import Module, Parameter
@@ -27,6 +40,9 @@ __all__ = [
     "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "init", "summarize",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
+    # activations, noise
+    "Dropout2d", "ELU", "GELU", "Hardsigmoid", "Hardswish", "LeakyReLU", "Mish", "PReLU", "ReLU6", "SELU", "SiLU",
+    "Softplus", "StochasticDepth",
     # more losses
     "BCEWithLogitsLoss", "L1Loss", "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip

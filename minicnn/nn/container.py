@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .layers import MaxPool2d, ReLU
+from .activation import ReLU
+from .layers import MaxPool2d
 from .module import Module, Parameter
 
 

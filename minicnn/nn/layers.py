@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
@@ -155,56 +154,6 @@ class ConvTranspose2d(_Convolution):
         )
 
 
-class ReLU(Module):
-    """max(x, 0)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.relu(x)
-
-
-class Tanh(Module):
-    """Hyperbolic tangent."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.tanh(x)
-
-
-class Sigmoid(Module):
-    """1 / (1 + e⁻ˣ)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.sigmoid(x)
-
-
-class ScaledTanh(Module):
-    """1.7159·tanh(2x/3), the squashing function of LeNet-5."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.scaled_tanh(x)
-
-
-class Softmax(Module):
-    """e^x / Σ e^x along the axis `dim`."""
-
-    def __init__(self, dim: int = -1):
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.softmax(x, self.dim)
-
-
-class LogSoftmax(Module):
-    """ln softmax along the axis `dim`."""
-
-    def __init__(self, dim: int = -1):
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.log_softmax(x, self.dim)
-
-
 class Flatten(Module):
     """All axes from start_dim on as one: (N, C, H, W) -> (N, C·H·W)."""
 
@@ -221,22 +170,3 @@ class Identity(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
-
-
-class Dropout(Module):
-    """In training, zero each element with probability p and scale the rest by 1/(1−p); in evaluation x itself.
-
-    The rate is the attribute `p`, read at each call. Raises ArgumentError unless 0 ≤ p ≤ 1.
-    """
-
-    def __init__(self, p: float = 0.5):
-        super().__init__()
-        if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
-            raise ArgumentError(f"Dropout needs a probability p from 0 to 1, got {p!r}")
-        self.p: float = float(p)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

@@ -10,7 +10,21 @@ from typing import Any
 from .. import device as devices
 from ..autograd import backward, retain_grad
 from ..tensor import Tensor
-from .activation import log_softmax, relu, scaled_tanh, sigmoid, softmax, tanh
+from .activation import (
+    elu,
+    hard_sigmoid,
+    leaky_relu,
+    log_softmax,
+    prelu,
+    relu,
+    relu6,
+    scaled_tanh,
+    selu,
+    sigmoid,
+    softmax,
+    softplus,
+    tanh,
+)
 from .adaptive import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
 from .arguments import expect
 from .arithmetic import (
@@ -32,7 +46,7 @@ from .arithmetic import (
     where,
 )
 from .conv import conv2d, conv2d_weight, conv_transpose2d
-from .dropout import dropout
+from .dropout import dropout, dropout2d, stochastic_depth
 from .einsum import einsum
 from .elementary import clip, cos, expm1, floor, log1p, reciprocal, round, sign, sin, square
 from .elementwise_loss import (
@@ -43,6 +57,7 @@ from .elementwise_loss import (
     sigmoid_focal_loss,
     smooth_l1_loss,
 )
+from .gates import gelu, hard_swish, mish, silu, swish
 from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
 from .linear import linear, matmul
@@ -74,6 +89,9 @@ __all__ = [
     "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "log1p",
     "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "roll", "round", "scatter_add", "sign", "sin", "split",
     "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
+    # activations, noise
+    "dropout2d", "elu", "gelu", "hard_sigmoid", "hard_swish", "leaky_relu", "mish", "prelu", "relu6", "selu", "silu",
+    "softplus", "stochastic_depth", "swish",
     # more losses
     "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "nll_loss", "sigmoid_focal_loss", "smooth_l1_loss",
 ]  # fmt: skip

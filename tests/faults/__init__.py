@@ -15,6 +15,7 @@ import warnings
 from ..op_table import Op
 from ..properties import PROPERTIES
 from ..strategies import examples
+from .activation import CURVED, NOISE, STRAIGHT
 from .arrays import ARITHMETIC, SHAPE
 from .conv import GEOMETRY
 from .elementary import ELEMENTARY
@@ -29,7 +30,10 @@ __all__ = ["FAULTS", "Fault", "rejections"]
 
 CASES = 8  # of each op, besides its edges
 
-FAULTS = CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY + ACTIVATIONS + LOSSES + ENGINE
+FAULTS = (
+    CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY
+    + ACTIVATIONS + STRAIGHT + CURVED + NOISE + LOSSES + ENGINE
+)  # fmt: skip
 
 
 def rejections(op: Op, device: str) -> dict[str, str]:

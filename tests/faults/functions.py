@@ -36,7 +36,7 @@ def open_at_zero(right):
 
 def mask_redrawn(self, gy):
     seed, call = generator.next_call()
-    return Dropout.apply(gy, p=0.5, seed=seed, call=call)
+    return Dropout.apply(gy, p=0.5, seed=seed, call=call, decisions=gy.shape)
 
 
 ACTIVATIONS = (
@@ -69,6 +69,6 @@ ACTIVATIONS = (
           forward(Dropout, lambda right: lambda self, x, p, **place: right(self, x, p, **place) * x.dtype.type(1 - p)),
           "forward_is_the_oracle"),
     Fault("scaled by 1/p", "dropout", "p taken for the probability to keep",
-          forward(Dropout, lambda right: lambda self, x, p, seed, call: right(self, x, 1 - p, seed, call)),
+          forward(Dropout, lambda right: lambda self, x, p, **place: right(self, x, 1 - p, **place)),
           "forward_is_the_oracle"),
 )  # fmt: skip

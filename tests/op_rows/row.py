@@ -22,6 +22,7 @@ class Op:
     order: int  # how often it is differentiated here; 0: it has no gradient
     kinks: str = ""  # where it has no derivative: `inputs` keeps away from there, `at_kinks` says what it promises
     at_kinks: Callable[..., list[np.ndarray]] | None = None
+    ties: str = "ties"  # the kind of numbers of which some lie at the kinks
     smooth: bool = True  # False: steps everywhere, so that differences say nothing and at_kinks is the whole truth
     analytic: bool = False  # also of complex numbers, so that the complex-step derivative applies
     affine: tuple[int, ...] | str = ()  # inputs in which it is affine while the others are fixed; "all"

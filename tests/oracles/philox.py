@@ -36,3 +36,21 @@ def dropout(x, p, seed, call):
         if p < 1 and word >= round(p * WORD):
             result[index] = x[index] / (1 - p)
     return result
+
+
+def dropout2d(x, p, seed, call):
+    """The same, decided about each channel of each image: about x[n, c] by word n·C + c."""
+    decided = dropout(np.ones(x.shape[:2]), p, seed, call)
+    result = np.zeros(x.shape)
+    for n, c in np.ndindex(*x.shape[:2]):
+        result[n, c] = decided[n, c] * x[n, c]
+    return result
+
+
+def stochastic_depth(x, p, seed, call, mode):
+    """The same, decided about each image, or by word 0 about all of them."""
+    decided = dropout(np.ones(len(x)), p, seed, call)
+    result = np.zeros(x.shape)
+    for n in range(len(x)):
+        result[n] = decided[n if mode == "row" else 0] * x[n]
+    return result
