@@ -18,10 +18,12 @@ from .op_rows.arrays import ARRAYS
 from .op_rows.conv import VARIANTS
 from .op_rows.loss import LOSSES
 from .op_rows.pool import POOLING
+from .op_rows.resize import RESIZE
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
 from .oracles import at_kinks, naive, philox, windows
 
 NOT_OPS = {
+    "interpolate",  # another name of resize
     "swish",  # another name of silu
     "to",  # chooses between cast and a move to another device: tested with the devices
 }
@@ -189,7 +191,7 @@ TABLE = (
 )  # fmt: skip
 
 TABLE += ACTIVATIONS
-TABLE += ARRAYS
+TABLE += ARRAYS + RESIZE
 TABLE += POOLING + VARIANTS
 TABLE += LOSSES
 

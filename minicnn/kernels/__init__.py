@@ -345,6 +345,19 @@ def adaptive_max_pool2d(x, size):
     """x (N, C, H, W) -> y and indices (N, C, P, Q) with (P, Q) = size: as max_pool2d, over the bins of window.bins."""
 
 
+# --- resizing: rows and columns are Samplings, which say where each output reads ---------------------------------------
+
+
+@kernel
+def resize2d(x, rows, columns):
+    """x (N, C, H, W) -> y (N, C, P, Q), each a mixture of at most four of x. H, W, P, Q ≥ 1."""
+
+
+@kernel
+def resize2d_transpose(gy, rows, columns):
+    """gy (N, C, P, Q) -> gx (N, C, H, W): the adjoint of resize2d."""
+
+
 # --- activations and losses -------------------------------------------------------------------------------------------
 
 

@@ -31,13 +31,14 @@ from .layers import (
 )
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from .module import Module, Parameter
+from .resize import Upsample
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .summary import Summary, summarize
 
 __all__ = [
     "AvgPool2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "ParameterList", "ReLU", "ScaledTanh",
-    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "init", "summarize",
+    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "Upsample", "init", "summarize",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
     # activations, noise

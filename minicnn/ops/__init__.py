@@ -65,6 +65,7 @@ from .loss import cross_entropy, nll_loss
 from .pad import pad
 from .pool import avg_pool2d, max_pool2d, max_unpool2d, relu_max_pool2d
 from .reduction import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, sum_to, var
+from .resize import interpolate, resize
 from .shape import (
     broadcast_arrays,
     broadcast_to,
@@ -86,8 +87,8 @@ __all__ = [
     # pooling
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "global_avg_pool2d", "global_max_pool2d", "max_unpool2d",
     # more of what arrays do
-    "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "log1p",
-    "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "roll", "round", "scatter_add", "sign", "sin", "split",
+    "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "interpolate", "log1p",
+    "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "resize", "roll", "round", "scatter_add", "sign", "sin", "split",
     "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
     # activations, noise
     "dropout2d", "elu", "gelu", "hard_sigmoid", "hard_swish", "leaky_relu", "mish", "prelu", "relu6", "selu", "silu",

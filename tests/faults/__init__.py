@@ -23,6 +23,7 @@ from .engine import ENGINE
 from .functions import ACTIVATIONS
 from .loss import LOSSES
 from .planting import Fault
+from .resize import RESIZING
 from .pool import BINS, UNPOOLING
 from .windows import CONVOLUTION, POOLING
 
@@ -31,7 +32,7 @@ __all__ = ["FAULTS", "Fault", "rejections"]
 CASES = 8  # of each op, besides its edges
 
 FAULTS = (
-    CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY
+    CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY + RESIZING
     + ACTIVATIONS + STRAIGHT + CURVED + NOISE + LOSSES + ENGINE
 )  # fmt: skip
 

@@ -43,6 +43,8 @@ COMPILED = {
     "hard_swish_slope": "gates",
     "mish": "gates",
     "mish_slope": "gates",
+    "resize2d": "resize",
+    "resize2d_transpose": "resize",
     "random_bits": "random",
     "softmax_cross_entropy": "losses",
     "softmax_cross_entropy_gradient": "losses",

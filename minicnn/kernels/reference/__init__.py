@@ -13,5 +13,6 @@ from .arrays import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .noise import *  # noqa: F403
+from .resize import *  # noqa: F403
 from .steps import *  # noqa: F403
 from .windows import *  # noqa: F403
