@@ -15,6 +15,7 @@ from minicnn.device import generator
 from . import strategies as inputs
 from .op_rows.activation import ACTIVATIONS
 from .op_rows.arrays import ARRAYS
+from .op_rows.norm import NORMALISATION
 from .op_rows.conv import VARIANTS
 from .op_rows.loss import LOSSES
 from .op_rows.pool import POOLING
@@ -192,6 +193,7 @@ TABLE = (
 
 TABLE += ACTIVATIONS
 TABLE += ARRAYS + RESIZE
+TABLE += NORMALISATION
 TABLE += POOLING + VARIANTS
 TABLE += LOSSES
 

@@ -8,7 +8,7 @@ import pytest
 
 import minicnn
 from minicnn import Tensor, nn, ops
-from minicnn.errors import ArgumentError, DTypeError, IndexingError, MinicnnError, ShapeError
+from minicnn.errors import ArgumentError, DTypeError, GraphError, IndexingError, MinicnnError, ShapeError
 
 
 def ones(*shape, dtype="float32"):
@@ -288,6 +288,65 @@ BAD = {
     "minus bool": (lambda: -BOOL, DTypeError, r"neg of a bool tensor of shape \(2, 3\)"),
     "bool − bool": (lambda: BOOL - BOOL, DTypeError, r"sub of bool tensors of shapes \(2, 3\) and \(2, 3\)"),
     "cast": (lambda: ops.cast(X, "U1"), DTypeError, r"cast of shape \(2, 3\) needs the dtype of numbers"),
+    # normalisation
+    "batch_norm of an array": (lambda: ops.batch_norm(A, None, None), DTypeError, "batch_norm takes a Tensor as x"),
+    "batch_norm of a vector": (lambda: ops.batch_norm(ones(3), None, None), ShapeError,
+                               r"batch_norm expects x of shape \(N, C, ...\), got shape \(3,\): the channels are"),
+    "batch_norm of integers": (lambda: ops.batch_norm(Tensor(PLACES), None, None), DTypeError,
+                               r"batch_norm needs floating-point tensors, got int64 of shape \(1, 1, 5, 5\)"),
+    "running_mean of doubles": (lambda: ops.batch_norm(IMAGE, DOUBLE[0, :1], ones(1)), DTypeError,
+                                r"batch_norm got tensors of different precision, .*: convert one with .to"),
+    "weight of pixels": (lambda: ops.batch_norm(IMAGE, None, None, ones(5), training=True), ShapeError,
+                         r"batch_norm of x \(1, 1, 5, 5\) needs a weight of shape \(1,\), got \(5,\)"),
+    "statistics of None": (lambda: ops.batch_norm(IMAGE, None, None), ArgumentError,
+                           r"batch_norm of x \(1, 1, 5, 5\) takes running_mean and running_var, or training"),
+    "half of the statistics": (lambda: ops.batch_norm(IMAGE, ones(1), None, training=True), ArgumentError,
+                               "batch_norm of x .* takes running_mean and running_var"),
+    "training 1": (lambda: ops.batch_norm(IMAGE, ones(1), ones(1), training=1), ArgumentError,
+                   "batch_norm takes training=True or training=False, got 1"),
+    "one value a channel": (lambda: ops.batch_norm(ones(1, 3, 1, 1), None, None, training=True), ShapeError,
+                            r"batch_norm in training needs at least two values a channel .* got 1: x has shape "
+                            r"\(1, 3, 1, 1\); use a larger batch, or running statistics with training=False"),
+    "empty batch in training": (lambda: nn.BatchNorm2d(3)(ones(0, 3, 2, 2)), ShapeError,
+                                r"BatchNorm2d 3: batch_norm_act in training .* got 0: x has shape \(0, 3, 2, 2\)"),
+    "momentum 2": (lambda: ops.batch_norm(IMAGE, ones(1), ones(1), momentum=2), ArgumentError,
+                   "batch_norm takes a momentum from 0 to 1, the weight of the new value, got 2"),
+    "momentum None": (lambda: ops.batch_norm(IMAGE, ones(1), ones(1), momentum=None), ArgumentError, "momentum.*None"),
+    "eps 0": (lambda: ops.layer_norm(X, 3, eps=0), ArgumentError, "layer_norm takes eps above 0, so that .* got 0"),
+    "eps NaN": (lambda: nn.BatchNorm2d(3, eps=np.nan), ArgumentError, "BatchNorm2d takes eps above 0, .* got nan"),
+    "learnt statistics": (lambda: ops.batch_norm(IMAGE, nn.Parameter(A[:1]), ones(1)), GraphError,
+                          "batch_norm: running_mean is changed in place, so it cannot require a gradient: .detach()"),
+    "read-only statistics": (lambda: ops.batch_norm(IMAGE, ones(1), Tensor(np.broadcast_to(A, (1, 3))[0, :1]),
+                                                    training=True), ArgumentError, "batch_norm .* which are read-only"),
+    "residual": (lambda: ops.batch_norm_act(IMAGE, None, None, residual=X, training=True), ShapeError,
+                 r"batch_norm_act of x \(1, 1, 5, 5\) needs a residual of shape \(1, 1, 5, 5\), got \(2, 3\)"),
+    "activation": (lambda: ops.batch_norm_act(IMAGE, None, None, activation="tanh", training=True), ArgumentError,
+                   "batch_norm_act got activation='tanh': choose \"relu\", \"relu6\" or None"),
+    "BatchNorm2d of features": (lambda: nn.BatchNorm2d(3)(X), ShapeError,
+                                r"BatchNorm2d 3: batch_norm expects x of shape \(N, 3, H, W\), got shape \(2, 3\)"),
+    "BatchNorm1d of images": (lambda: nn.BatchNorm1d(1)(IMAGE), ShapeError,
+                              r"batch_norm expects x of shape \(N, 1\) or \(N, 1, L\), got shape \(1, 1, 5, 5\)"),
+    "BatchNorm2d 0": (lambda: nn.BatchNorm2d(0), ArgumentError, "BatchNorm2d takes num_features as an integer ≥ 1"),
+    "BatchNorm2d momentum": (lambda: nn.BatchNorm2d(3, momentum="0.1"), ArgumentError, "momentum from 0 to 1, or None"),
+    "frozen nothing": (lambda: nn.BatchNorm2d(3, track_running_stats=False, frozen=True), ArgumentError,
+                       "BatchNorm2d has no running statistics to freeze: it has track_running_stats=False"),
+    "groups of channels": (lambda: ops.group_norm(ones(2, 3, 4), 2), ShapeError,
+                           r"group_norm: groups=2 must divide the 3 channels of \(2, 3, 4\)"),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 3), ArgumentError, "GroupNorm: num_groups=2 must divide num_channels=3"),
+    "GroupNorm of others": (lambda: nn.GroupNorm(2, 4)(IMAGE), ShapeError, r"expects x of shape \(N, 4, ...\), got"),
+    "layer_norm over others": (lambda: ops.layer_norm(X, (2, 4)), ShapeError,
+                               r"layer_norm over \(2, 4\) needs an x that ends in these sizes, got shape \(2, 3\)"),
+    "layer_norm over no axis": (lambda: ops.layer_norm(X, ()), ShapeError, r"layer_norm over \(\) needs"),
+    "layer_norm over text": (lambda: ops.layer_norm(X, "3"), ShapeError, "layer_norm of shape .* got '3'"),
+    "layer_norm bias": (lambda: ops.layer_norm(X, 3, bias=ones(2)), ShapeError,
+                        r"layer_norm of x \(2, 3\) needs a bias of shape \(3,\), got \(2,\)"),
+    "LayerNorm": (lambda: nn.LayerNorm(()), ArgumentError, "LayerNorm takes at least one axis as normalized_shape"),
+    "window of no channels": (lambda: ops.local_response_norm(X, 0), ArgumentError,
+                              "local_response_norm takes a size ≥ 1, an odd number as a rule, got 0"),
+    "k 0": (lambda: ops.local_response_norm(X, 3, k=0), ArgumentError,
+            r"local_response_norm of x \(2, 3\) takes k above 0, since an x of zeros would be divided by 0 .* got 0"),
+    "alpha below 0": (lambda: nn.LocalResponseNorm(5, alpha=-1), ArgumentError, "takes alpha ≥ 0, got -1"),
+    "divide_alpha": (lambda: ops.local_response_norm(X, 3, divide_alpha="n"), ArgumentError, "divide_alpha=True or"),
 }  # fmt: skip
 
 
@@ -341,6 +400,12 @@ RIGHT |= {
 }  # fmt: skip
 RIGHT |= {name: (X, X) for name in ("add", "div", "maximum", "minimum", "mul", "sub")}
 RIGHT |= {name: (X,) for name in ("abs", "exp", "log", "neg", "relu", "scaled_tanh", "sigmoid", "sqrt", "tanh")}
+RIGHT |= {
+    "batch_norm": (IMAGE, ones(1), ones(1), ones(1), None, True, 0.1, 1e-5),
+    "layer_norm": (X, (3,), ones(3), None, 1.0),
+    "batch_norm_act": (IMAGE, ones(1), ones(1), None, ones(1), IMAGE, "relu", True, 0.1, 1e-5),
+    "group_norm": (X, 3, ones(3), ones(3), 1e-5), "local_response_norm": (X, 3, 1.0, 0.75, 1.0, True),
+}  # fmt: skip
 WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2))]
 
 

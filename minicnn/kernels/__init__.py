@@ -518,6 +518,47 @@ def smooth_l1(d, beta):
     """d²/(2·beta) where |d| < beta, else |d| − beta/2."""
 
 
+# --- normalisation ----------------------------------------------------------------------------------------------------
+
+
+@kernel
+def batch_norm(x, mean, var, w, b, residual, eps, cap):
+    """x (N, C, ...), w and b (C,) | None, residual (shape of x) | None -> y = w·(x − mean)/√(var + eps) + b + residual,
+    clipped to 0 ≤ y ≤ cap unless cap is None; mean and var (C,). These are given in double precision, or both None and
+    taken over all axes but the second, which must have values: the biased variance."""
+
+
+@kernel
+def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
+    """gx (shape of x), gw, gb (C,) of batch_norm without given statistics, from gy and the mean and var that it gave.
+    Unless cap is None, of gy only what lies where 0 < y < cap; if it is None, y may be."""
+
+
+@kernel
+def track_statistics(running_mean, running_var, mean, var, count, momentum):
+    """running = (1 − momentum)·running + momentum·new, in place; the new variance is the unbiased one, of `count`."""
+
+
+@kernel
+def standardize(x, eps):
+    """x (rows, n) -> (x − mean)/√(var + eps) (rows, n) and 1/√(var + eps) (rows, 1), the moments along the rows."""
+
+
+@kernel
+def channel_sum(x, before, after):
+    """x (N, C, ...) -> Σ x[:, j] over the channels c − before ≤ j ≤ c + after that exist."""
+
+
+@kernel
+def local_response_norm(x, before, after, alpha, beta, k):
+    """x·s^−beta with s = k + alpha·channel_sum(x², before, after)."""
+
+
+@kernel
+def local_response_norm_gradient(gy, x, before, after, alpha, beta, k):
+    """gx of local_response_norm: gy·s^−beta − 2·alpha·beta·x·channel_sum(gy·x·s^(−beta−1), after, before)."""
+
+
 # --- random numbers ---------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from .layers import (
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from .module import Module, Parameter
 from .resize import Upsample
+from .norm import BatchNorm1d, BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .summary import Summary, summarize
 
@@ -44,6 +45,8 @@ __all__ = [
     # activations, noise
     "Dropout2d", "ELU", "GELU", "Hardsigmoid", "Hardswish", "LeakyReLU", "Mish", "PReLU", "ReLU6", "SELU", "SiLU",
     "Softplus", "StochasticDepth",
+    # normalisation
+    "BatchNorm1d", "BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm", "LocalResponseNorm",
     # more losses
     "BCEWithLogitsLoss", "L1Loss", "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip

@@ -62,6 +62,8 @@ from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
 from .linear import linear, matmul
 from .loss import cross_entropy, nll_loss
+from .lrn import local_response_norm
+from .norm import batch_norm, batch_norm_act, group_norm, layer_norm
 from .pad import pad
 from .pool import avg_pool2d, max_pool2d, max_unpool2d, relu_max_pool2d
 from .reduction import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, sum_to, var
@@ -86,6 +88,8 @@ __all__ = [
     "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
     # pooling
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "global_avg_pool2d", "global_max_pool2d", "max_unpool2d",
+    # normalisation
+    "batch_norm", "batch_norm_act", "group_norm", "layer_norm", "local_response_norm",
     # more of what arrays do
     "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "interpolate", "log1p",
     "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "resize", "roll", "round", "scatter_add", "sign", "sin", "split",

@@ -21,13 +21,15 @@ import numba
 from numba.core import event
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
     """Compile a kernel: without the interpreter lock, so that threads run side by side; cached on disk.
 
     No fastmath: the compiler may not reorder sums, so the same input gives the same bytes, NaN and ∞ included. Where
     reordering pays (the tiles of microkernels.py) it is written out. No parallel=True: it multiplies compile time.
+    options: Numba's, where a kernel needs others: @jit(error_model="numpy").
     """
-    return numba.njit(nogil=True, cache=True)(function)
+    decorate = numba.njit(nogil=True, cache=True, **options)
+    return decorate if function is None else decorate(function)
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
