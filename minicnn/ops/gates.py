@@ -3,7 +3,8 @@
     silu  x·σ(x)        gelu  x·Φ(x)        mish  x·tanh(ln(1 + eˣ))        hard_swish  x·relu6(x + 3)/6
 
 f and g·f′ are one kernel each, so that neither direction writes anything in between; f″, which only second derivatives
-need, is written with ops. All keep x, since y does not tell where on the dip left of 0 it came from.
+need, is written with ops. All keep x, since y does not tell where on the dip left of 0 it came from. At x = −∞ the
+formulas are ∞·0, and give NaN.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class GELUTanh(Gate):
 
 
 class HardSwish(Gate):
-    """y = x·relu6(x + 3)/6;  f′ = (2x + 3)/6 where −3 < x < 3, 0 on the left and 1 on the right, bounds included.
+    """y = x·relu6(x + 3)/6;  f′ = x/3 + ½ where −3 < x < 3, 0 on the left and 1 on the right, bounds included.
 
     Source: Howard et al. 2019, "Searching for MobileNetV3", section 5.2.
     """

@@ -77,6 +77,18 @@ def test_nan_and_infinity(name, device):
             assert y[2] == (far if far < 10 else np.inf)
 
 
+@pytest.mark.parametrize("name", sorted(CURVES.keys() - {"softplus, steep"}))  # 4·x itself overflows
+def test_half_precision_does_not_overflow_inside(name, device):
+    """Its largest number is 65504: e²⁰ is ∞. The suite makes an error of NumPy's warnings."""
+    function = CURVES[name][0]
+    x = np.float16([-60000, -300, -20, -1e-7, 0, 0.5, 20, 300, 60000])
+    with minicnn.use(device):
+        y, slope = function(Tensor(x)).data, slopes(function, x)
+    assert y.dtype == slope.dtype == np.float16
+    np.testing.assert_allclose(y, function(Tensor(x.astype(np.float64))).data, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(slope, slopes(function, x.astype(np.float64)), rtol=2e-3, atol=2e-3)
+
+
 def test_selus_numbers_are_the_fixed_point():
     from_paper = oracles.selu_numbers()
     assert from_paper == pytest.approx((1.6732632423543772, 1.0507009873554805), rel=1e-15)

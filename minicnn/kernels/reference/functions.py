@@ -90,8 +90,9 @@ def gelu_tanh(x):
 
 def gelu_tanh_slope(g, x):
     z = np.clip(x, -FAR, FAR)
-    s = sigmoid(math.sqrt(8 / math.pi) * (z + CUBIC * z * z * z))
-    return g * (s + z * (s * (1 - s)) * (math.sqrt(8 / math.pi) * (1 + 3 * CUBIC * z * z)))
+    with np.errstate(over="ignore"):
+        s = sigmoid(math.sqrt(8 / math.pi) * (z + CUBIC * z * z * z))
+        return g * (s + z * (s * (1 - s)) * (math.sqrt(8 / math.pi) * (1 + 3 * CUBIC * z * z)))
 
 
 def hard_swish(x):
@@ -99,20 +100,23 @@ def hard_swish(x):
 
 
 def hard_swish_slope(g, x):
-    return g * np.where(x >= 3, 1, np.where(x <= -3, 0, (2 * x + 3) / 6))
+    return g * np.where(x >= 3, 1, np.where(x <= -3, 0, x / 3 + 0.5))
 
 
 def mish(x):
-    e = np.exp(np.minimum(x, 20))  # e⁻²⁰ is nothing beside 1, nor is its square in float64
-    n = e * (e + 2)  # tanh(ln(1 + e)) = ((1 + e)² − 1) / ((1 + e)² + 1)
-    return x * (n / (n + 2))
+    return x * _tanh_softplus(x)
 
 
 def mish_slope(g, x):
-    z = np.minimum(x, 20)
-    e = np.exp(z)
-    n = e * (e + 2)
-    return g * (n / (n + 2) + z * (4 * e * (e + 1) / (n + 2) / (n + 2)))
+    t = _tanh_softplus(x)
+    return g * (t + x * ((1 - t * t) * sigmoid(x)))
+
+
+def _tanh_softplus(x):
+    """tanh(ln(1 + e)) = ((1 + e)² − 1) / ((1 + e)² + 1) = 1 / (1 + 2/(e² + 2e)), where e = eˣ may be ∞ or 0."""
+    with np.errstate(over="ignore", divide="ignore"):
+        e = np.exp(x)
+        return 1 / (1 + 2 / (e * (e + 2)))
 
 
 # --- along an axis ----------------------------------------------------------------------------------------------------
