@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minicnn.kernels.cpu import losses as cpu_losses
 from minicnn.kernels.reference import functions, losses
 from minicnn.ops import elementwise_loss
 from minicnn.ops.elementwise_loss import BinaryCrossEntropy, SigmoidFocal, SmoothL1
@@ -94,6 +95,14 @@ def probabilities_constant(self, v):
     return ggy, gz * 0.0
 
 
+def no_weights_in_smoothing(right):
+    def parts(z, weight, smoothing, divisor):
+        at_label, _ = right(z, weight, smoothing, divisor)
+        return at_label, right(z, None, smoothing, divisor)[1]
+
+    return parts
+
+
 # --- yes or no, and differences ---------------------------------------------------------------------------------------
 
 
@@ -174,6 +183,8 @@ LOSSES = (
           kernel("class_targets", over_the_others, losses), "forward_is_the_oracle"),
     Fault("class weights in the label's term only", "cross_entropy", "smoothing and weights added one after the other",
           kernel("class_targets", weight_at_the_label_only, losses), "forward_is_the_oracle"),
+    Fault("smoothing without weights on the fast path", "cross_entropy", "an option that one backend learnt later",
+          kernel("_parts_of_targets", no_weights_in_smoothing, cpu_losses), "device_equals_reference", device="cpu"),
     Fault("an ignored label counts as the last class", "cross_entropy", "NumPy's index −1",
           kernel("class_targets", last_class_is_minus_one, losses), "forward_is_the_oracle"),
     Fault("ignored positions get a gradient", "cross_entropy", "fused kernels that mask the loss only",

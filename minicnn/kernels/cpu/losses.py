@@ -4,10 +4,11 @@
     softmax_cross_entropy_gradient    the same again, then gz = g·(e / Σe · Σq − q): computing e twice costs less than
                                       writing it to memory and reading it back
 
-A row's targets q (see class_targets) are a number at its label plus, with label smoothing, a number for each class.
-Rows are shared out among the threads; the losses of all rows are added up at the end, in one order. Numba calls exp
-once for each number, 5 ns; for float32 it is written out below as arithmetic without branches, of which the compiler
-makes vectors. So it does of sums and maxima, as there are LANES of each.
+A row is the classes of one image, or of one pixel. Its targets q (see class_targets) are a number at its label plus,
+with label smoothing, a number for each class. Rows are shared out among the threads; the losses of all rows are added
+up at the end, in one order. Numba calls exp once for each number, which takes some nanoseconds; for float32 it is
+written out below as arithmetic without branches, of which the compiler makes vectors. So it does of sums and maxima, as
+there are LANES of each.
 
     operations   about 20 for each logit, most of them of exp's polynomial
     bytes        z read once (forward); z read and gz written (backward)
