@@ -22,6 +22,7 @@ from .elementary import ELEMENTARY
 from .engine import ENGINE
 from .functions import ACTIVATIONS
 from .loss import LOSSES
+from .norm import BATCH_NORM, RESPONSE_NORM, ROW_NORMS
 from .planting import Fault
 from .resize import RESIZING
 from .pool import BINS, UNPOOLING
@@ -34,6 +35,7 @@ CASES = 8  # of each op, besides its edges
 FAULTS = (
     CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY + RESIZING
     + ACTIVATIONS + STRAIGHT + CURVED + NOISE + LOSSES + ENGINE
+    + BATCH_NORM + ROW_NORMS + RESPONSE_NORM
 )  # fmt: skip
 
 
