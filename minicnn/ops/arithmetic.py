@@ -225,6 +225,8 @@ class Maximum(Function):
 class Where(Function):
     """y = a where condition holds, else b: the gradient goes to the one that was taken."""
 
+    any_dtype = True
+
     def forward(self, a, b, condition):
         self.condition, self.shapes = condition, (a.shape, b.shape)
         return kernels.where(condition, a, b)
@@ -386,9 +388,7 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     except DTypeError as error:
         raise DTypeError(f"cast of shape {x.shape}: {' '.join(error.message.split())}") from None
     if dtype is None or wanted.kind not in "fciub":
-        raise DTypeError(
-            f"cast of shape {x.shape} needs the dtype of numbers, such as 'float32', got {one_line(dtype)}"
-        )
+        raise DTypeError(f"cast of shape {x.shape} needs the dtype of numbers, like 'float32', got {one_line(dtype)}")
     return x if x.dtype == wanted else Cast.apply(x, dtype=wanted)
 
 
