@@ -72,7 +72,7 @@ def look_of(given: np.ndarray, right: np.ndarray) -> str:
     for rule in (zero, factor, transposed, flipped, shifted, constant_missing, permuted):
         guess = rule(evidence)
         if guess:
-            for said, meant in (("gradient", "output"), ("analytic", "given"), ("numeric", "right")):
+            for said, meant in (("a gradient", "an output"), ("gradient", "output"), ("analytic", "given"), ("numeric", "right")):
                 guess = guess.replace(said, meant)
             return f"a guess: it looks like {guess}"
     return where_wrong(given, right)

@@ -16,14 +16,14 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .candidate import Candidate
 from .causes import CAUSES, SUBJECTS
-from .causes.cause import Cause
-from .causes.naming import Result, close, explanations, result_of, result_of_op, same_result
+from .causes.naming import Result, Together, close, explanations, gives, result_of, result_of_op, same_result
 from .causes.subject import Case, Subject, Wanted
 from .derivative import Settings, check_derivatives
 from .diagnose import look_of, table, where_wrong
@@ -32,6 +32,7 @@ from .probing import array_of
 from .smallest import smallest, snippet
 
 CALLS = 12
+MORE = 24  # to confirm a name; half of them with equal sizes, where a gradient of the wrong shape can be read
 
 
 def check_likeness(function: Any, like: Any, inputs: Sequence[Any] | None, settings: Settings) -> None:
@@ -39,6 +40,7 @@ def check_likeness(function: Any, like: Any, inputs: Sequence[Any] | None, setti
     subject, fixed = _subject(like)
     candidate = Candidate.of(function, subject.options)
     wanted = _wanted(subject, candidate, fixed, inputs)
+    subject = _without_refused(subject, candidate, wanted, settings.seed)
     cases = subject.cases(wanted, CALLS, settings.seed)
     if inputs is not None:
         cases.append(_given(subject, wanted, inputs, settings.seed))
@@ -88,26 +90,34 @@ class Judgement(NamedTuple):
         """Whether the output (place None), or the gradient at a place, is not that of the op."""
         return not close(mine.at(place), right.at(place), self.settings.rtol)
 
-    def fails(self, place: int | None, crashed: bool, case: Case) -> bool:
-        """Whether this call goes wrong in the same way."""
+    def is_wrong_in_numbers(self, case: Case, mine: Result) -> bool:
+        shown = mine.error is None or isinstance(mine.error, GradcheckError)  # which says the shape of a gradient
+        return shown and not same_result(mine, result_of_op(self.subject, case), self.settings.rtol)
+
+    def fails(self, place: int | None, crashed: bool, found: list[Together], case: Case) -> bool:
+        """Whether this call goes wrong in the same way, for the same reason."""
         mine, right = result_of(self.candidate, case), result_of_op(self.subject, case)
         if place is not None and (self.is_wrong(mine, right, None) or _tells_nothing(right.at(place))):
             return False
-        return self.is_wrong(mine, right, place) and (mine.error is not None) == crashed
+        if not self.is_wrong(mine, right, place) or (mine.error is not None) != crashed:
+            return False
+        return not found or any(gives(self.subject, mistakes, (case, mine), place is None) for mistakes in found)
 
     # --- what to say ---
 
     def fail(self, case: Case, mine: list[Result], place: int | None) -> NoReturn:
         """Raise the error: what is wrong, why or a guess, and the smallest call that shows it."""
-        first = self.cases.index(case)
         calls = sorted(zip(self.cases, mine, strict=True), key=lambda call: call[0] is not case)
-        found = explanations(self.subject, CAUSES[self.subject.op], calls, self.more, place is None)
-        crashed = mine[first].error is not None
-        small = smallest(self.subject, case, self.wanted, functools.partial(self.fails, place, crashed))
+        more = self.more()
+        found: list[Together] = []
+        if any(self.is_wrong_in_numbers(*call) for call in calls + more):  # else the error says more than a name
+            found = explanations(self.subject, CAUSES[self.subject.op], calls, more, place is None)
+        crashed = calls[0][1].error is not None
+        small = smallest(self.subject, case, self.wanted, functools.partial(self.fails, place, crashed, found))
         why = self.named(found) if found else self.guess(case, place)
         code = snippet(self.subject, self.candidate, small, None if place is None else case.differentiated[place])
         error = GradcheckError(
-            f"{self.candidate.name}: {self.what(small, place, crashed)}: {why}{self.numbers(small, place)}"
+            f"{self.candidate.name}: {self.what(small, place, crashed)}.\n{why}{self.numbers(small, place)}"
             + "The smallest call that shows it:\n\n"
             + "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
         )
@@ -117,25 +127,29 @@ class Judgement(NamedTuple):
 
     def more(self) -> list[tuple[Case, Result]]:
         """Other calls than those that were judged."""
-        cases = self.subject.cases(self.wanted, CALLS, self.settings.seed + 1)
+        cases = self.subject.cases(self.wanted, MORE, self.settings.seed + 1, equal=2)
         return [(case, result_of(self.candidate, case)) for case in cases]
 
     def what(self, case: Case, place: int | None, crashed: bool) -> str:
         shapes = [f"{name} {a.shape}" for name, a in zip(self.subject.arrays, case.arrays, strict=False)]
-        options = [f"{name}={value!r}" for name, value in case.options.items()]
-        call = ", ".join(shapes + options)
+        call = ", ".join(shapes + [f"{name}={value!r}" for name, value in case.options.items()])
         if place is None:
             return f"{'no' if crashed else 'wrong'} output for {call}"
-        what = "no gradients" if crashed else f"wrong gradient in {self.subject.arrays[case.differentiated[place]]}"
-        return f"{what} for {call}, though the output is right"
+        if crashed:
+            return f"no gradients for {call}; the output is right"
+        mine, right = result_of(self.candidate, case), result_of_op(self.subject, case)
+        wrong = [k for at, k in enumerate(case.differentiated) if self.is_wrong(mine, right, at)]
+        return (
+            f"wrong gradient in {' and '.join(self.subject.arrays[k] for k in wrong)} for {call}; the output is right"
+        )
 
-    def named(self, found: list[tuple[Cause, ...]]) -> str:
+    def named(self, found: list[Together]) -> str:
         either = " or else ".join(" together with ".join(f'"{cause.name}"' for cause in pair) for pair in found)
-        cause = "the cause is" if len(found) == 1 else "the cause, which these calls cannot tell apart, is"
+        cause = "The cause is" if len(found) == 1 else "The cause, which these calls cannot tell apart, is"
         seen = dict.fromkeys(cause.seen_in for pair in found for cause in pair)
         return (
-            f"{cause} {either} (seen in: {'; '.join(seen)}). Planted in ops.{self.subject.op}, it gives exactly what "
-            f"{self.candidate.name} gives, in each of {len(self.cases) + CALLS} calls."
+            f"{cause} {either} (seen in: {'; '.join(seen)}).\nPlanted in ops.{self.subject.op}, it gives exactly what "
+            f"{self.candidate.name} gives, in each of {len(self.cases) + MORE} calls."
         )
 
     def guess(self, case: Case, place: int | None) -> str:
@@ -145,14 +159,16 @@ class Judgement(NamedTuple):
         if mine.error is not None or given is None or wanted is None:
             return f"{type(mine.error).__name__}: {mine.error}"
         known = len(CAUSES[self.subject.op])
-        none = f"none of the {known} mistakes known in ops.{self.subject.op}, nor two of them, gives these numbers"
-        if place is None:
-            return f"{none}; {look_of(given, wanted)}."
+        none = f"None of the {known} mistakes known in ops.{self.subject.op}, nor two of them, gives these numbers"
+        look = look_of(given, wanted) if place is None else where_wrong(given, wanted)
         try:
-            check_derivatives(_bound(self.candidate, case), case.arrays, self.settings)
+            if place is not None:
+                check_derivatives(_bound(self.candidate, case), case.arrays, self.settings)
         except GradcheckError as error:
-            return f"{none}; {error.guess}." if error.guess else error.message
-        return f"{none}; it is {where_wrong(given, wanted)}."
+            if not error.guess:
+                return error.message
+            look = error.guess
+        return f"{none}; {look}."
 
     def numbers(self, case: Case, place: int | None) -> str:
         """The worst elements of the smallest call."""
@@ -208,6 +224,24 @@ def _wanted(subject: Subject, candidate: Candidate, fixed: dict[str, Any], input
     ranks = None if inputs is None else tuple(np.ndim(array_of(x)) for x in inputs)
     options = None if candidate.options is None else tuple(o for o in candidate.options if o not in fixed)
     return Wanted(arrays, ranks, options, fixed)
+
+
+def _without_refused(subject: Subject, candidate: Candidate, wanted: Wanted, seed: int) -> Subject:
+    """The op without values of options, such as pairs and "same", for which the function raises: it does not have them.
+
+    Numbers are not left out: a stride of 2 that crashes is a mistake.
+    """
+
+    def takes(name: str, value: Any) -> bool:
+        plain = Wanted(wanted.arrays, wanted.ranks, tuple(subject.required), {**wanted.fixed, name: value})
+        return all(result_of(candidate, case).y is not None for case in subject.cases(plain, 1, seed))
+
+    options = {
+        name: tuple(v for v in values if v is values[0] or isinstance(v, int | float) or takes(name, v))
+        for name, values in subject.options.items()
+        if name not in wanted.fixed and (wanted.options is None or name in wanted.options)
+    }
+    return replace(subject, options={**subject.options, **options})
 
 
 def _given(subject: Subject, wanted: Wanted, inputs: Sequence[Any], seed: int) -> Case:

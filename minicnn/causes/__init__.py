@@ -10,11 +10,11 @@ The same mistakes stand in tests/faults, where the engine's own checks must reje
 
 from __future__ import annotations
 
-from . import arrays, functions, losses, windows
+from . import arrays, convolution, functions, losses, pooling
 from .cause import Cause
 from .subject import Subject
 
-TOPICS = (arrays, functions, losses, windows)
+TOPICS = (arrays, functions, losses, convolution, pooling)
 
 SUBJECTS: dict[str, Subject] = {subject.op: subject for topic in TOPICS for subject in topic.SUBJECTS}
 CAUSES: dict[str, tuple[Cause, ...]] = {

@@ -32,7 +32,7 @@ Op = Callable[..., Tensor]
 Formula = Callable[[SimpleNamespace], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cause:
     """What a mistake is called, in which op it shows, where it was seen, and what it changes."""
 
@@ -61,7 +61,7 @@ class Cause:
         return wrong
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
     """What a mistake changes ("gradient", "arguments" or "result"), and the formulas that are there instead."""
 

@@ -20,7 +20,7 @@ def with_labels(random, shapes):
 
 
 SUBJECTS = (
-    Subject("cross_entropy", ops.cross_entropy, ("logits", "labels"), (lambda N, C: ((N, C), (N,)),),
+    Subject("cross_entropy", ops.cross_entropy, ("logits", "target"), (lambda N, C: ((N, C), (N,)),),
             {"N": (3, 3, 6), "C": (2, 3, 5)}, REDUCTION, with_labels),
     Subject("mse_loss", ops.mse_loss, ("x", "target"), (lambda N, C: ((N, C), (N, C)),),
             {"N": (2, 3, 6), "C": (2, 2, 5)}, REDUCTION),
@@ -29,8 +29,8 @@ SUBJECTS = (
 
 def share(c):
     """gy for every row, with what reduction divides by."""
-    gy = np.broadcast_to(c.gy, len(c.labels))[:, None]
-    return gy / len(c.labels) if c.reduction == "mean" else gy
+    gy = np.broadcast_to(c.gy, len(c.target))[:, None]
+    return gy / len(c.target) if c.reduction == "mean" else gy
 
 
 def probabilities(c):
@@ -38,7 +38,7 @@ def probabilities(c):
 
 
 def one_hot(c):
-    return np.eye(c.logits.shape[1])[c.labels]
+    return np.eye(c.logits.shape[1])[c.target]
 
 
 def whole(c):
@@ -50,13 +50,13 @@ CAUSES = (
     Cause("not divided by N", "cross_entropy", "sum for mean",
           arguments(reduction=lambda c: "sum" if c.reduction == "mean" else c.reduction)),
     Cause("label off by one", "cross_entropy", "classes numbered from 1",
-          arguments(labels=lambda c: np.maximum(c.labels - 1, 0))),
+          arguments(target=lambda c: np.maximum(c.target - 1, 0))),
     Cause("cotangent ignored", "cross_entropy", "the loss is taken to be the end of the graph",
           gradient(logits=lambda c: c.glogits / c.gy.reshape(-1, 1))),
     Cause("gradient not divided by N", "cross_entropy", "mean in forward, sum in backward",
-          gradient(logits=lambda c: c.glogits * (len(c.labels) if c.reduction == "mean" else 1))),
+          gradient(logits=lambda c: c.glogits * (len(c.target) if c.reduction == "mean" else 1))),
     Cause("gradient divided by N twice", "cross_entropy", "in the loss and in the layer before it",
-          gradient(logits=lambda c: c.glogits / (len(c.labels) if c.reduction == "mean" else 1))),
+          gradient(logits=lambda c: c.glogits / (len(c.target) if c.reduction == "mean" else 1))),
     Cause("gradient is softmax(z), the 1 at the label not taken off", "cross_entropy", "p[arange(N), t] −= 1 forgotten",
           gradient(logits=lambda c: share(c) * probabilities(c))),
     Cause("gradient is −1 at the label, the rest forgotten", "cross_entropy", "the logarithm of the sum forgotten",
@@ -69,7 +69,7 @@ CAUSES = (
     Cause("factor 2 forgotten in backward", "mse_loss", "coursework",
           gradient(x=lambda c: c.gx / 2, target=lambda c: c.gtarget / 2)),
     Cause("half the squared error", "mse_loss", "textbooks that write ½(x − t)²", result(lambda c: c.y * 0.5)),
-    Cause("mean over the batch only", "mse_loss", "divided by N, not by all elements",
+    Cause("divided by the batch, not by all elements", "mse_loss", "labs with one output",
           result(lambda c: c.y * float(c.x.shape[1]) if c.reduction == "mean" else c.y)),
     Cause("gradient not divided by the number of elements", "mse_loss", "mean in forward, sum in backward",
           gradient(x=lambda c: c.gx * whole(c), target=lambda c: c.gtarget * whole(c))),

@@ -78,8 +78,8 @@ class Subject:
     """An op, and the calls of it that tell.
 
     arrays: what they are called; the last `optional` of them may be left out. forms: each from sizes (and options) to
-    the shapes of the arrays. sizes: by letter (least, from, to): drawn between `from` and `to`, and not made smaller
-    than `least`. options: values worth trying, the plainest first.
+    the shapes of the arrays, none if that tells nothing. sizes: by letter (least, from, to): drawn between `from` and
+    `to`, and not made smaller than `least`. options: values worth trying, the plainest first.
     """
 
     op: str
@@ -98,15 +98,15 @@ class Subject:
         parameters = inspect.signature(self.function).parameters
         return [name for name in self.options if parameters[name].default is inspect.Parameter.empty]
 
-    def cases(self, wanted: Wanted, count: int, seed: int) -> list[Case]:
-        """`count` calls that tell, the first with plain options; fewer if none is possible."""
-        return [case for number in range(count) for case in self._drawn(wanted, number, seed)]
+    def cases(self, wanted: Wanted, count: int, seed: int, equal: int = 4) -> list[Case]:
+        """`count` calls that tell, fewer if none is possible: the first with plain options, every fourth (or what
+        `equal` says) with equal sizes."""
+        return [case for n in range(count) for case in self._drawn(wanted, n, seed, n % equal == equal - 1)]
 
-    def _drawn(self, wanted: Wanted, number: int, seed: int) -> Iterator[Case]:
+    def _drawn(self, wanted: Wanted, number: int, seed: int, equal: bool) -> Iterator[Case]:
         """One call, if one is found. Options and forms take turns; sizes are drawn until they fit and are unequal."""
         named = {o: values for o, values in self.options.items() if wanted.options is None or o in wanted.options}
         forms = [form for form in range(len(self.forms)) if {*_parameters(self.forms[form])} <= {*self.sizes, *named}]
-        equal = number % 4 == 3
         turns = [
             0 if number == 0 else _in_turn(len(v), number, [seed, k]) for k, v in enumerate([forms, *named.values()])
         ]
@@ -121,7 +121,10 @@ class Subject:
                 letter: min(max(common, low), high) if equal else int(random.integers(low, high + 1))
                 for letter, (_, low, high) in self.sizes.items()
             }
-            if not (equal or late or all(map(_unequal, self.shapes(sizes, options, forms[turns[0]])))):
+            if not (shapes := self.shapes(sizes, options, forms[turns[0]])):
+                turns[0] = 0
+                shapes = self.shapes(sizes, options, forms[0])
+            if not (equal or late or all(map(_unequal, shapes))):
                 continue
             case = self.case(sizes, {**options, **wanted.fixed}, forms[turns[0]], attempt, wanted)
             if case:
@@ -131,6 +134,8 @@ class Subject:
     def case(self, sizes: dict[str, int], options: dict[str, Any], form: int, seed: int, wanted: Wanted) -> Case | None:
         """The call with these sizes, and numbers drawn for it; None if the op does not take it."""
         shapes = self.shapes(sizes, options, form)
+        if not shapes:
+            return None
         if wanted.ranks is not None and tuple(map(len, shapes))[: len(wanted.ranks)] != wanted.ranks:
             return None
         random = np.random.default_rng([seed, *sizes.values()])
