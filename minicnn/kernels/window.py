@@ -13,7 +13,8 @@ dilated kernel is dilation·(taps − 1) + 1, and along an axis of `size` elemen
     outputs = ⌊(size + before + after − extent) / stride⌋ + 1          (⌈ ⌉ with ceil_mode)
 
 Windows need not tile the input: left-over rows and columns are simply not read. With ceil_mode the last window may
-hang over the end, but only if it starts inside the input or the padding before it (as in PyTorch and Caffe).
+hang over the end (by less than a stride, as the formula says; so may the only one), but only if it starts inside the
+input or the padding before it (as in PyTorch and Caffe).
 Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning".
 """
 
@@ -50,23 +51,26 @@ class Window(NamedTuple):
     def output_size(self, size: tuple[int, ...]) -> Pair:
         """(H, W) -> (P, Q). Raises ShapeError where the window is larger than the padded input."""
         p, q = (self._outputs(axis, size[axis]) for axis in (0, 1))
-        h, w = (size[axis] + sum(self.pad[axis]) for axis in (0, 1))
+        h, w = (max(size[axis] + sum(self.pad[axis]), self.extent[axis]) for axis in (0, 1))
         if h * w > MOST_PLACES:
-            raise ShapeError(f"padding {self.pad} makes images of {h} × {w}, {h * w:.1e} elements: pad less")
+            raise ShapeError(
+                f"padding {self.pad} and windows of {self.extent} make images of {h} × {w}, {h * w:.1e} elements: "
+                "pad less or use a smaller kernel"
+            )
         return p, q
 
     def _outputs(self, axis: int, size: int) -> int:
         before, after = self.pad[axis]
         extent, stride = self.extent[axis], self.stride[axis]
         room = size + before + after - extent
-        if room < 0:
+        count = room // stride + 1
+        if self.ceil_mode and room % stride and count * stride < size + before:
+            count += 1
+        if count < 1:
             raise ShapeError(
                 f"a window of {extent} {('rows', 'columns')[axis]} (kernel {self.kernel}, dilation {self.dilation}) "
                 f"does not fit into {size} with padding {before} + {after}: pad more or use a smaller kernel"
             )
-        count = room // stride + 1
-        if self.ceil_mode and room % stride and count * stride < size + before:
-            count += 1
         return count
 
     def transposed_size(self, size: tuple[int, ...], output_padding: Pair = (0, 0)) -> Pair:

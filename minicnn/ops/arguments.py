@@ -144,12 +144,15 @@ def groups_of(op: str, groups: Any, *shapes: tuple[tuple[int, ...], int]) -> int
 
 
 def _within_reason(window: Window, shape: tuple[int, ...]) -> Window:
-    """The same outputs with strides no longer than the padded input, whose one output they all reach.
+    """The same outputs with strides no longer than the padded input, whose one output they all reach; or than the
+    window, where ceil_mode lets it be longer than that.
 
     Raises ShapeError for padding that no memory holds.
     """
     (top, bottom), (left, right) = window.pad
     h, w = top + shape[2] + bottom, left + shape[3] + right
+    if window.ceil_mode:
+        h, w = max(h, window.extent[0]), max(w, window.extent[1])
     images = shape[0] * shape[1]
     if images * h * w > MOST_ELEMENTS and window.pad != ((0, 0), (0, 0)):
         raise ShapeError(f"padding {window.pad} makes {images} images of {h} × {w}, {images * h * w:.1e} elements: "

@@ -26,7 +26,9 @@ def starts(window, size):
 
 
 def fits(window, size):
-    return all(extent <= n + sum(pad) for extent, n, pad in zip(window.extent, size, window.pad, strict=True))
+    """Into the padded input, or with ceil_mode over its end by less than a stride."""
+    over = [e - n - sum(pad) for e, n, pad in zip(window.extent, size, window.pad, strict=True)]
+    return all(o <= 0 or (window.ceil_mode and o < s) for o, s in zip(over, window.stride, strict=True))
 
 
 @given(WINDOWS, SIZES)
@@ -53,12 +55,19 @@ def test_a_window_that_does_not_fit_is_refused(window, size):
         (6, 3, 2, (0, 0), 2, 3),  # the pooling of GoogLeNet and SqueezeNet
         (4, 2, 3, (1, 1), 2, 2),  # a third window would begin at 5: outside of the input
         (1, 1, 2, (0, 1), 1, 1),  # a second one would begin in the padding at the end
+        (2, 3, 2, (0, 0), 0, 1),  # the only one hangs over by one, less than a stride
+        (2, 4, 2, (0, 0), 0, 0),  # by two
+        (1, 4, 4, (1, 0), 0, 1),
     ],
 )
 def test_ceil_mode_by_hand(size, kernel, stride, pad, floor, ceil):
     for ceil_mode, expected in ((False, floor), (True, ceil)):
         window = Window((kernel, 1), (stride, 1), (pad, (0, 0)), ceil_mode=ceil_mode)
-        assert window.output_size((size, 1)) == (expected, 1)
+        if expected:
+            assert window.output_size((size, 1)) == (expected, 1)
+        else:
+            with pytest.raises(ShapeError, match="does not fit"):
+                window.output_size((size, 1))
 
 
 @given(WINDOWS, SIZES)

@@ -7,6 +7,7 @@ import pytest
 
 import minicnn
 from minicnn import Tensor, nn, ops
+from minicnn.errors import ShapeError
 
 
 def image(*rows):
@@ -115,6 +116,23 @@ def test_tensorflow_s_same_average_leaves_padding_out():
     np.testing.assert_array_equal(same(ones).data, np.ones((1, 1, 2, 2)))
     counted = nn.AvgPool2d(3, 2, "same")
     np.testing.assert_allclose(counted(ones).data[0, 0], [[1, 2 / 3], [2 / 3, 4 / 9]])
+
+
+def test_an_only_window_may_hang_over_by_less_than_a_stride(device):
+    """As in PyTorch: GoogLeNet's 3×3 pool with ceil_mode takes a 2×2 map. Huge windows cost no more than small ones."""
+    x = image([1, 2], [3, 4])
+    with minicnn.use(device):
+        assert nn.MaxPool2d(3, 2, ceil_mode=True)(x).data.tolist() == [[[[4]]]]
+        assert nn.AvgPool2d(3, 2, ceil_mode=True)(x).data.tolist() == [[[[2.5]]]]
+        assert nn.AvgPool2d(3, 2**31 - 1, ceil_mode=True)(x).data.tolist() == [[[[2.5]]]]
+        assert nn.AvgPool2d((1, 3), (5, 7), ceil_mode=True)(x).data.tolist() == [[[[1.5]]]]
+    for pool in (nn.MaxPool2d(3, 2), nn.MaxPool2d(4, 2, ceil_mode=True)):
+        with pytest.raises(
+            ShapeError, match=r"max_pool2d of x \(1, 1, 2, 2\): a window of . rows .* does not fit into 2"
+        ):
+            pool(x)
+    with pytest.raises(ShapeError, match="pad less"):
+        nn.MaxPool2d(10**5, 10**5, ceil_mode=True)(x)
 
 
 # --- bins -------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ COMBINATIONS = [
 
 
 def edges_of_combinations(**options) -> tuple[Case, ...]:
-    return tuple(edge((1, 1, 5, 4), values="distinct", **each, **options) for each in COMBINATIONS)
+    """And an only window that hangs over, on two sides."""
+    hanging = edge((1, 2, 2, 3), values="distinct", kernel_size=(3, 4), stride=(2, 3), ceil_mode=True, **options)
+    return *(edge((1, 1, 5, 4), values="distinct", **each, **options) for each in COMBINATIONS), hanging
 
 
 def edges_of_bins() -> tuple[Case, ...]:

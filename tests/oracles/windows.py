@@ -40,8 +40,9 @@ def starts(size: int, kernel: int, stride: int, pad: tuple[int, int], dilation: 
         found.append(start)
         start += stride
     covered = found[-1] + extent if found else -before
-    if ceil_mode and covered < size + after and start < size:
-        found.append(start)  # hangs over the end, but begins inside
+    hangs_over = start + extent - size - after
+    if ceil_mode and covered < size + after and hangs_over < stride and start < size:
+        found.append(start)  # hangs over the end, but by less than a stride, and begins inside
     return found
 
 
