@@ -22,7 +22,11 @@ class _Pool(Module):
         make_window((1, 1), self.kernel_size, self.stride, padding, dilation)  # raises ArgumentError if one is wrong
 
     def extra_repr(self) -> str:
-        return f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
+        text = f"{self.kernel_size}, stride {self.stride}, padding {self.padding}"
+        for name in ("ceil_mode", "return_indices"):
+            if getattr(self, name, False):
+                text += f", {name}"
+        return text
 
 
 class MaxPool2d(_Pool):

@@ -190,6 +190,7 @@ def test_large_planes_are_averaged_without_losing_digits(device):
 
 def test_modules_say_what_they_are():
     assert str(nn.MaxPool2d(3, 2, 1)) == "MaxPool2d(3, stride 2, padding 1)"
+    assert str(nn.MaxPool2d(3, 2, ceil_mode=True)) == "MaxPool2d(3, stride 2, padding 0, ceil_mode)"
     assert str(nn.MaxUnpool2d(2)) == "MaxUnpool2d(2, stride 2, padding 0)"
     assert str(nn.AdaptiveAvgPool2d((7, None))) == "AdaptiveAvgPool2d((7, None))"
 
