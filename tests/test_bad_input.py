@@ -336,6 +336,7 @@ BAD = {
     "GroupNorm of others": (lambda: nn.GroupNorm(2, 4)(IMAGE), ShapeError, r"expects x of shape \(N, 4, ...\), got"),
     "layer_norm over others": (lambda: ops.layer_norm(X, (2, 4)), ShapeError,
                                r"layer_norm over \(2, 4\) needs an x that ends in these sizes, got shape \(2, 3\)"),
+    "layer_norm of integers": (lambda: ops.layer_norm(INT, 3), DTypeError, "layer_norm needs floating-point tensors"),
     "layer_norm over no axis": (lambda: ops.layer_norm(X, ()), ShapeError, r"layer_norm over \(\) needs"),
     "layer_norm over text": (lambda: ops.layer_norm(X, "3"), ShapeError, "layer_norm of shape .* got '3'"),
     "layer_norm bias": (lambda: ops.layer_norm(X, 3, bias=ones(2)), ShapeError,

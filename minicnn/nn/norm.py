@@ -77,13 +77,12 @@ class _BatchNorm(Module):
         if x.ndim not in self.shapes or x.shape[1] != self.num_features:
             wanted = " or ".join(self.shapes.values()).replace("C", str(self.num_features))
             raise ShapeError(f"batch_norm expects x of shape {wanted}, got shape {x.shape}")
-        of_batch = self.running_mean is None or (self.training and not self.frozen)
-        tracked = of_batch and self.running_mean is not None and not is_recomputing()
+        mean, var, momentum = self.running_mean, self.running_var, self.momentum
+        of_batch = mean is None or (self.training and not self.frozen)
+        tracked = of_batch and mean is not None and not is_recomputing()
         batches = int(self.num_batches_tracked.data) + 1 if tracked else 1
-        y = ops.batch_norm_act(
-            x, self.running_mean, self.running_var, self.weight, self.bias, residual, activation, of_batch,
-            1 / batches if self.momentum is None else self.momentum, self.eps,
-        )  # fmt: skip
+        momentum = 1 / batches if momentum is None else momentum
+        y = ops.batch_norm_act(x, mean, var, self.weight, self.bias, residual, activation, of_batch, momentum, self.eps)
         if tracked:
             self.num_batches_tracked.copy_(batches)
         return y

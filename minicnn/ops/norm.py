@@ -26,7 +26,7 @@ from ..errors import ArgumentError, GraphError, ShapeError
 from ..function import Function, is_recomputing
 from ..kernels.window import one_line
 from ..tensor import Tensor
-from .activation import ReLUMask
+from .activation import ClipMask
 from .arguments import expect, flag, floating, groups_of, sizes_of
 
 # Activations whose slope can be told from the result y = min(max(z, 0), cap): it is 1 where 0 < y < cap.
@@ -38,8 +38,8 @@ class BatchNorm(Function):
     """y = f(γ·x̂ + β + r), with the μ and σ that each channel has in this batch
 
     x (N, C, ...), γ and β (C,) or None, r (shape of x) or None -> y. f is nothing, relu or relu6.
-    It equals f(batch_norm(x) + r) and touches memory once for all of it; x, γ and, if there is an f, y are kept.
-    r gets g, what of gy comes through f; the others are gradients of batch norm at g: see BatchNormGradient.
+    It equals f(batch_norm(x) + r) in one pass; x, γ and, if there is an f, y are kept. Of gy what comes through f is
+    the gradient of r, and goes on to the three of BatchNormGradient.
     `running` (mean, variance, momentum) is updated in place, with the unbiased variance.
     Source: Ioffe and Szegedy 2015, "Batch normalization: accelerating deep network training", algorithm 1.
     """
@@ -56,7 +56,7 @@ class BatchNorm(Function):
     def backward(self, gy):
         x, w, y = self.saved
         y, cap = (None, None) if y is None else (y.data, self.cap)
-        if self.needs_grad(3):  # g is asked for, so it is computed first; else the kernel does it on its way
+        if self.needs_grad(3):  # then g is needed by itself; else the kernel makes it on its way
             gy, y, cap = _through(gy, y, cap), None, None
         if not any(map(self.needs_grad, range(3))):
             return None, None, None, gy
@@ -91,8 +91,8 @@ class BatchNormGradient(Function):
 
         centred = x - mean(x)
         inv_std = (mean(centred * centred) + self.eps) ** -0.5
-        x_hat = centred * inv_std  # with inv_std in the graph: third derivatives go on from here
-        vw, vb, gamma = (1.0 if c is None else _by_channel(c, x) for c in (vw, vb, w))  # of these, only γ may be None
+        x_hat = centred * inv_std
+        vw, vb, gamma = (1.0 if c is None else _by_channel(c, x) for c in (vw, vb, w))  # γ may be None
         g = _through(gy, self.y, self.cap)
         p, scale = project(g), gamma * inv_std
         g_gy = _through(scale * project(v) + vw * x_hat + vb, self.y, self.cap)
@@ -127,10 +127,7 @@ class FixedNorm(Function):
 
 def _through(g: Tensor, y: Any, cap: float | None) -> Tensor:
     """g where f has passed on what it got, 0 where it has clipped it."""
-    if cap is None:
-        return g
-    g = ReLUMask.apply(g, y=y)
-    return g if cap == math.inf else ReLUMask.apply(g, y=kernels.sub(y.dtype.type(cap), y))
+    return g if cap is None else ClipMask.apply(g, y=y, low=0.0, high=cap)
 
 
 def _by_channel(c: Tensor, x: Tensor) -> Tensor:
@@ -231,6 +228,7 @@ def layer_norm(
     Source: Ba, Kiros and Hinton 2016, "Layer normalization".
     """
     expect("layer_norm", x)
+    floating("layer_norm", x)
     shape = sizes_of("layer_norm", x, normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(f"layer_norm over {shape} needs an x that ends in these sizes, got shape {x.shape}")
@@ -285,7 +283,8 @@ def _affine(x_hat: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
 def expect_channels(op: str, x: Any) -> None:
     """Raises DTypeError if x is no floating-point Tensor, ShapeError if it is not (N, C, ...)."""
     expect(op, x)
-    floating(op, x)
+    if x.dtype.kind not in "fc":
+        floating(op, x)  # says so
     if x.ndim < 2:
         raise ShapeError(f"{op} expects x of shape (N, C, ...), got shape {x.shape}: the channels are axis 1")
 
@@ -298,7 +297,7 @@ def _per_channel(op: str, x: Tensor, **tensors: Any) -> None:
 
 
 def _parameter(op: str, x: Tensor, name: str, c: Any, shape: tuple[int, ...]) -> None:
-    if c is None:
+    if c is None or (isinstance(c, Tensor) and c.shape == shape and c.dtype == x.dtype):
         return
     expect(op, c, name)
     if c.shape != shape:
