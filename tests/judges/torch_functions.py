@@ -123,6 +123,10 @@ def batch_norm_act(x, w, b, residual, activation, **options):
     return y if activation is None else getattr(F, activation)(y)
 
 
+def group_norm(x, w, b, num_groups, eps=1e-5):
+    return F.group_norm(x, num_groups, ones(w, x.shape[1], x), b, eps)
+
+
 def layer_norm(x, w, b, normalized_shape, eps=1e-5):
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     return F.layer_norm(x, shape, ones(w, shape, x), b, eps)
@@ -285,7 +289,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     # normalisation
     "batch_norm": batch_norm,
     "batch_norm_act": batch_norm_act,
-    "group_norm": lambda x, w, b, num_groups, eps=1e-5: F.group_norm(x, num_groups, w, b, eps),
+    "group_norm": group_norm,
     "layer_norm": layer_norm,
     "local_response_norm": local_response_norm,
     # losses
