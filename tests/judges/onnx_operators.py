@@ -129,12 +129,6 @@ def padded(x, pads=None, value=None, axes=None, *, mode="constant", **_):
     return ops.pad(x[inside], [(max(0, a), max(0, b)) for a, b in widths], mode, plain(value) or 0.0)
 
 
-def triangle(x, k=None, *, upper=1):
-    """Of integers, too, which ours does not take."""
-    half = ops.triu if upper else ops.tril
-    return ops.cast(half(ops.cast(x, "float64"), plain(k) or 0), x.dtype)
-
-
 def along(x, axis):
     return (slice(None),) * (axis % x.ndim)
 
@@ -299,7 +293,7 @@ OPERATORS: dict[str, Operator] = {
     "Tile": lambda x, repeats: ops.tile(x, plain(repeats)),
     "Slice": sliced,
     "Pad": padded,
-    "Trilu": triangle,
+    "Trilu": lambda x, k=None, *, upper=1: (ops.triu if upper else ops.tril)(x, plain(k) or 0),
     "Gather": lambda x, indices, *, axis=0: x[(*along(x, axis), indices)],
     "GatherElements": lambda x, indices, *, axis=0: ops.gather(x, axis, indices),
     "GatherND": gather_nd,
