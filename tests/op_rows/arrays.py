@@ -200,7 +200,7 @@ STATISTICS = (
        composition=lambda x, axis, keepdims: ops.log(ops.sum(ops.exp(x), axis, keepdims)),
        edges=(*edges_of_reduction(), edge((2, 0), axis=1, keepdims=False), edge((0,), axis=None, keepdims=True),
               edge((3, 4), values="large", axis=0, keepdims=False))),
-    Op("prod", ops.prod, arrays.prod, inputs.reduction_inputs(), order=3, analytic=True, keeps=(0, "own"),
+    Op("prod", ops.prod, arrays.prod, inputs.reduction_inputs("nonzero"), order=3, analytic=True, keeps=(0, "own"),
        edges=(*edges_of_reduction("ties"), edge((2, 0), axis=1, keepdims=False), edge((0,), axis=None, keepdims=True),
               edge((3, 5), values="ties", axis=1, keepdims=False))),
     Op("argmin", ops.argmin, arrays.argmin, inputs.axis_inputs("ties"), order=0,
