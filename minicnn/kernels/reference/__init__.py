@@ -3,7 +3,8 @@
     arrays.py      arithmetic, reductions, shapes, products        functions.py   activations, softmax
     windows.py     convolution, pooling                            losses.py      cross-entropy
     steps.py       optimizers                                      noise.py       Philox
-    adaptive.py    adaptive pooling, unpooling                    norm.py        normalisation
+    adaptive.py    adaptive pooling, unpooling                     norm.py        normalisation
+    resize.py      resizing
 
 The other books must agree with this one to rounding; tests/ compare them, and compare this one with naive loops.
 """
