@@ -105,6 +105,7 @@ BAD = {
     # cutting, repeating, clipping
     "split": (lambda: ops.split(X, 2, 1), ShapeError,
               r"split along axis 1 of shape \(2, 3\) needs a number of parts that divides 3, or sizes .* got 2"),
+    "split of nothing": (lambda: ops.split(ones(0), 10**20), ShapeError, r"split along axis 0 of shape \(0,\) needs"),
     "split sizes": (lambda: X.split([1, 1], 1), ShapeError, r"split .* sizes that add up to it, got \[1, 1\]"),
     "chunk": (lambda: X.chunk(0), ArgumentError, r"chunk of shape \(2, 3\) needs a number of chunks ≥ 1, got 0"),
     "roll": (lambda: X.roll((1, 2), 0), ArgumentError, r"roll of shape \(2, 3\) needs one integer for each axis"),
