@@ -31,7 +31,6 @@ from .arithmetic import where
 from .indexing import take
 from .shape import broadcast_to, expand_dims, reshape
 
-
 MOST_PARTS = 10**6  # of an axis that is empty, which has as many empty parts as anyone likes
 
 
