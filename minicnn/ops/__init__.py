@@ -91,9 +91,9 @@ __all__ = [
     # normalisation
     "batch_norm", "batch_norm_act", "group_norm", "layer_norm", "local_response_norm",
     # more of what arrays do
-    "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather", "interpolate", "log1p",
-    "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "resize", "roll", "round", "scatter_add", "sign", "sin", "split",
-    "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
+    "add_at", "argmin", "broadcast_arrays", "chunk", "clip", "cos", "einsum", "expm1", "flip", "floor", "gather",
+    "interpolate", "log1p", "logsumexp", "moveaxis", "prod", "reciprocal", "repeat", "resize", "roll", "round",
+    "scatter_add", "sign", "sin", "split", "square", "std", "swapaxes", "take", "tile", "tril", "triu", "var",
     # activations, noise
     "dropout2d", "elu", "gelu", "hard_sigmoid", "hard_swish", "leaky_relu", "mish", "prelu", "relu6", "selu", "silu",
     "softplus", "stochastic_depth", "swish",

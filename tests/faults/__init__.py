@@ -24,8 +24,8 @@ from .functions import ACTIVATIONS
 from .loss import LOSSES
 from .norm import BATCH_NORM, RESPONSE_NORM, ROW_NORMS
 from .planting import Fault
-from .resize import RESIZING
 from .pool import BINS, UNPOOLING
+from .resize import RESIZING
 from .windows import CONVOLUTION, POOLING
 
 __all__ = ["FAULTS", "Fault", "rejections"]
