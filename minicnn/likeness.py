@@ -32,7 +32,7 @@ from .probing import array_of
 from .smallest import smallest, snippet
 
 CALLS = 12
-MORE = 24  # to confirm a name; half of them with equal sizes, where a gradient of the wrong shape can be read
+MORE = 16  # to confirm a name; half of them with equal sizes, where a gradient of the wrong shape can be read
 
 
 def check_likeness(function: Any, like: Any, inputs: Sequence[Any] | None, settings: Settings) -> None:
@@ -115,7 +115,8 @@ class Judgement(NamedTuple):
         crashed = calls[0][1].error is not None
         small = smallest(self.subject, case, self.wanted, functools.partial(self.fails, place, crashed, found))
         why = self.named(found) if found else self.guess(case, place)
-        code = snippet(self.subject, self.candidate, small, None if place is None else case.differentiated[place])
+        wrong = None if place is None else case.differentiated[place]
+        code = snippet(self.subject, self.candidate, small, wrong, crashed)
         error = GradcheckError(
             f"{self.candidate.name}: {self.what(small, place, crashed)}.\n{why}{self.numbers(small, place)}"
             + "The smallest call that shows it:\n\n"

@@ -66,7 +66,7 @@ def _as_far_apart(case: Case, rounded: Case) -> bool:
 # --- as Python --------------------------------------------------------------------------------------------------------
 
 
-def snippet(subject: Subject, candidate: Candidate, case: Case, wrong: int | None) -> str:
+def snippet(subject: Subject, candidate: Candidate, case: Case, wrong: int | None, crashed: bool) -> str:
     """Code that calls both alike, prints what they give, and fails where that differs: outputs, or one gradient."""
     names = subject.arrays[: len(case.arrays)]
     options = {name: value for name, value in case.options.items() if candidate.takes(name)}
@@ -78,12 +78,15 @@ def snippet(subject: Subject, candidate: Candidate, case: Case, wrong: int | Non
     lines += [candidate.imported, ""]
     for name, array in zip(names, case.arrays, strict=True):
         numbers = f"np.array({array.tolist()!r})"
-        tracked = ", requires_grad=True" if wrong is not None else ""
-        lines.append(f"{name} = " + (f"Tensor({numbers}{tracked})" if array.dtype.kind == "f" else numbers))
+        requires = ", requires_grad=True" if wrong is not None else ""
+        lines.append(f"{name} = " + (f"Tensor({numbers}{requires})" if array.dtype.kind == "f" else numbers))
     lines += [f"mine = {mine}", f"right = {right}"]
     if wrong is not None:
         lines.append(f"gy = Tensor(np.array({np.asarray(case.cotangent).tolist()!r}))")
-        lines += [f"({which},) = grad({which}, {names[wrong]}, gy)" for which in ("mine", "right")]
+        tracked = [names[k] for k in case.differentiated]
+        for which in ("mine", "right"):
+            left, asked = (f"{which}, *_", f"[{', '.join(tracked)}]") if crashed else (f"{which},", names[wrong])
+            lines.append(f"({left}) = grad({which}, {asked}, gy)")
     lines += ['print(mine.numpy(), "but right is", right.numpy(), sep="\\n")']
     lines += ["np.testing.assert_allclose(mine.numpy(), right.numpy(), rtol=1e-6, atol=1e-9)"]
     return "\n".join(part for line in lines for whole in line.split("\n") for part in _wrapped(whole))

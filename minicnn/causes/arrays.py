@@ -132,8 +132,6 @@ PRODUCTS = (
           gradient(bias=lambda c: c.gy[0])),
     Cause("gradient of the bias averaged over the batch", "linear", "1/N once here and once in the loss",
           gradient(bias=lambda c: c.gy.mean(0))),
-    Cause("gradients of weight and bias averaged over the batch", "linear", "1/N once here and once in the loss",
-          gradient(weight=lambda c: c.gweight / len(c.x), bias=lambda c: c.gbias / len(c.x))),
     Cause("weight gradient averaged over the batch, in linear", "linear", "1/N once here and once in the loss",
           gradient(weight=lambda c: c.gweight / len(c.x))),
     Cause("weight gradient transposed where it is square", "linear", "xᵀ·gy for gyᵀ·x",

@@ -76,5 +76,6 @@ CAUSES = (
     Cause("gradient divided by N, not by all elements", "mse_loss", "the batch taken for everything",
           gradient(x=lambda c: c.gx * whole(c) / (len(c.x) if whole(c) > 1 else 1),
                    target=lambda c: c.gtarget * whole(c) / (len(c.x) if whole(c) > 1 else 1))),
-    Cause("the target's gradient has the sign of x's", "mse_loss", "copied from x", gradient(target=lambda c: c.gx)),
+    Cause("the target's gradient has the sign of x's", "mse_loss", "copied from x",
+          gradient(target=lambda c: -c.gtarget)),
 )  # fmt: skip

@@ -120,23 +120,47 @@ def explanations(
     they are what is reproduced; gradients only choose among the mistakes that do, or add a second one.
     """
     alone: list[Together] = [(cause,) for cause in causes]
-    pairs: list[Together] = list(itertools.permutations(causes, 2))
 
     def reproducing(candidates: Sequence[Together], calls: Sequence[Call], outputs_only: bool) -> list[Together]:
         return [one for one in candidates if all(gives(subject, one, call, outputs_only) for call in calls)]
 
     outputs_only = forward
     found = reproducing(alone, calls, outputs_only)
-    right = [(case, result_of_op(subject, case)) for case, _ in calls]
-    gradients_are_wrong = not all(same_gradients(a, b) for (_, a), (_, b) in zip(calls, right, strict=True))
-    if forward and found and gradients_are_wrong:
-        with_another = [pair for pair in pairs if {*pair} & {one for (one,) in found}]
-        wholly = reproducing(found, calls, False) or _unordered(reproducing(with_another, calls, False))
+    if not found:
+        found = _unordered(reproducing(_possible_pairs(subject, causes, calls[0]), calls, outputs_only))
+    elif forward and not all(same_gradients(given, result_of_op(subject, case)) for case, given in calls):
+        wholly = reproducing(found, calls, False)
+        if not wholly:
+            with_another = [
+                pair for pair in _possible_pairs(subject, causes, calls[0]) if {*found} & {(c,) for c in pair}
+            ]
+            wholly = _unordered(reproducing(with_another, calls, False))
         if 1 <= len(wholly) <= MOST:
             found, outputs_only = wholly, False
-    found = found or _unordered(reproducing(pairs, calls, outputs_only))
     found = reproducing(found, more, outputs_only)
     return found if len(found) <= MOST else []
+
+
+def _possible_pairs(subject: Subject, causes: Sequence[Cause], call: Call) -> list[Together]:
+    """Those that one call does not rule out: what only one of the two changes must be as that one alone makes it."""
+    case, given = call
+    right = result_of_op(subject, case)
+    by_itself = {cause: result_of_op(subject, case, cause) for cause in causes}
+    places = [None, *range(len(case.differentiated))]
+    changes = {
+        cause: [place for place in places if not close(result.at(place), right.at(place), EXACT)]
+        for cause, result in by_itself.items()
+    }
+
+    def possible(pair: Together) -> bool:
+        for place in places:
+            by = [cause for cause in pair if place in changes[cause]]
+            expected = by_itself[by[0]] if by else right
+            if len(by) < 2 and not close(given.at(place), expected.at(place), EXACT):
+                return False
+        return True
+
+    return [pair for pair in itertools.permutations(causes, 2) if possible(pair)]
 
 
 def _unordered(pairs: list[Together]) -> list[Together]:

@@ -8,6 +8,7 @@ smaller, never below the least sizes that an op declares: batch norm of two valu
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,12 @@ class Subject:
     def _drawn(self, wanted: Wanted, number: int, seed: int, equal: bool) -> Iterator[Case]:
         """One call, if one is found. Options and forms take turns; sizes are drawn until they fit and are unequal."""
         named = {o: values for o, values in self.options.items() if wanted.options is None or o in wanted.options}
-        forms = [form for form in range(len(self.forms)) if {*_parameters(self.forms[form])} <= {*self.sizes, *named}]
+        forms = [
+            form
+            for form in range(len(self.forms))
+            if {name for name, needed in _parameters(self.forms[form]) if needed}
+            <= {*self.sizes, *named, *wanted.fixed}
+        ]
         turns = [
             0 if number == 0 else _in_turn(len(v), number, [seed, k]) for k, v in enumerate([forms, *named.values()])
         ]
@@ -116,6 +122,7 @@ class Subject:
             if late:  # what was wanted is not possible: try anything
                 turns = [int(random.integers(len(v))) for v in (forms, *named.values())]
             options = {name: values[turn] for (name, values), turn in zip(named.items(), turns[1:], strict=True)}
+            options |= wanted.fixed
             common = int(random.integers(2, 5))
             sizes = {
                 letter: min(max(common, low), high) if equal else int(random.integers(low, high + 1))
@@ -126,7 +133,7 @@ class Subject:
                 shapes = self.shapes(sizes, options, forms[0])
             if not (equal or late or all(map(_unequal, shapes))):
                 continue
-            case = self.case(sizes, {**options, **wanted.fixed}, forms[turns[0]], attempt, wanted)
+            case = self.case(sizes, options, forms[turns[0]], attempt, wanted)
             if case:
                 yield case
                 return
@@ -146,8 +153,7 @@ class Subject:
     def shapes(self, sizes: dict[str, int], options: dict[str, Any], form: int) -> Shapes:
         """Those of the arrays."""
         known = {**sizes, **options}
-        names = inspect.signature(self.forms[form]).parameters
-        return self.forms[form](**{name: known[name] for name in names if name in known})
+        return self.forms[form](**{name: known[name] for name, _ in _parameters(self.forms[form]) if name in known})
 
     def cotangent(
         self, arrays: Sequence[np.ndarray], options: dict[str, Any], random: np.random.Generator
@@ -175,7 +181,8 @@ def _unequal(shape: Shape) -> bool:
     return len(set(shape)) == len(shape)
 
 
-def _parameters(form: Callable[..., Shapes]) -> list[str]:
-    """The sizes and options that it needs."""
+@functools.cache
+def _parameters(form: Callable[..., Shapes]) -> list[tuple[str, bool]]:
+    """The sizes and options that it takes, and whether it needs them."""
     parameters = inspect.signature(form).parameters.values()
-    return [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    return [(p.name, p.default is inspect.Parameter.empty) for p in parameters]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from minicnn import Tensor, autograd, enable_grad
+from minicnn.causes.cause import Cause
 from minicnn.function import Function
 from minicnn.kernels import reference, window
 from minicnn.kernels.window import Window
@@ -23,6 +27,52 @@ class Fault:
     plant: Callable[[], AbstractContextManager]
     caught_by: str  # at least by this property; the table shows all that do
     device: str = "reference"  # whose book computes
+    cause: Cause | None = None  # of gradcheck's catalogue: then nothing is replaced, and the op is another function
+
+    def into(self, row: Any) -> Any:
+        """A row of the op table with the fault in it, if it is one of a function."""
+        return row if self.cause is None else dataclasses.replace(row, function=self.cause.plant(row.function))
+
+    def function(self, op: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The op as a function that has the fault whenever it is called, while the engine around it has not."""
+        return self.cause.plant(op) if self.cause else Sandbox(self, op)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """An op that runs with a fault planted, forward and backward, and is right outside."""
+
+    fault: Fault
+    op: Callable[..., Tensor]
+
+    @property
+    def __name__(self) -> str:
+        return self.op.__name__
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.op)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Tensor:
+        bound = inspect.signature(self.op).bind(*arguments, **options)
+        tensors = [name for name, value in bound.arguments.items() if isinstance(value, Tensor)]
+        return Sandboxed.apply(*(bound.arguments[name] for name in tensors), sandbox=self, bound=bound, tensors=tensors)
+
+
+class Sandboxed(Function):
+    """One call of it: a graph inside of a node of the graph."""
+
+    def forward(self, *arrays, sandbox, bound, tensors):
+        self.plant = sandbox.fault.plant
+        self.leaves = [Tensor(array, requires_grad=True, device=self.device) for array in arrays]
+        bound.arguments.update(zip(tensors, self.leaves, strict=True))
+        with self.plant(), enable_grad():
+            self.y = sandbox.op(*bound.args, **bound.kwargs)
+        return self.y.data
+
+    def backward(self, gy):
+        with self.plant():
+            return autograd.grad(self.y, self.leaves, gy, retain_graph=True, allow_unused=True)
 
 
 @contextlib.contextmanager

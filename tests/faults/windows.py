@@ -90,7 +90,7 @@ def half_precision(right):
 CONVOLUTION = (
     Fault("col2im assigns where windows overlap", "conv_transpose2d", "PyDyNet, shipped",
           attribute(rooms, "col2im", col2im_assigns), "gradient_is_the_adjoint"),
-    Fault("the same, seen from conv2d's gradient", "conv2d", "PyDyNet, shipped",
+    Fault("windows overwrite one another in the input gradient", "conv2d", "PyDyNet, shipped",
           attribute(rooms, "col2im", col2im_assigns), "gradient_is_the_derivative"),
     Fault("kernel flipped, as in mathematics", "conv2d", "code that began with scipy.signal.convolve2d",
           kernel("conv2d", lambda right: lambda x, w, *rest: right(x, w[:, :, ::-1, ::-1], *rest)),
