@@ -159,8 +159,8 @@ class LeNet5(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x).flatten(1)
-        x = ops.relu(self.fc1(x))
-        x = ops.relu(self.fc2(x))
+        x = self.fc1(x, relu=True)  # relu(fc1(x)), in one pass
+        x = self.fc2(x, relu=True)
         return self.fc3(x)
 
 

@@ -15,9 +15,10 @@ from minicnn.device import generator
 from . import strategies as inputs
 from .op_rows.activation import ACTIVATIONS
 from .op_rows.arrays import ARRAYS
-from .op_rows.norm import NORMALISATION
 from .op_rows.conv import VARIANTS
+from .op_rows.fused import FUSED
 from .op_rows.loss import LOSSES
+from .op_rows.norm import NORMALISATION
 from .op_rows.pool import POOLING
 from .op_rows.resize import RESIZE
 from .op_rows.row import Op, edge, edges_of_one, edges_of_reduction, edges_of_two
@@ -196,5 +197,6 @@ TABLE += ARRAYS + RESIZE
 TABLE += NORMALISATION
 TABLE += POOLING + VARIANTS
 TABLE += LOSSES
+TABLE += FUSED
 
 ROWS = {row.name: row for row in TABLE}

@@ -386,6 +386,10 @@ RIGHT |= {
     "dropout2d": (IMAGE, 0.5, True), "elu": (X, 1.0), "gelu": (X, "tanh"), "leaky_relu": (X, 0.1),
     "prelu": (X, ones(3)), "softplus": (X, 1.0, 20.0), "stochastic_depth": (X, 0.5, "row", True),
 }  # fmt: skip
+RIGHT |= {
+    "conv2d_relu_max_pool2d": (IMAGE, KERNEL, None, 1, 0, 1, 1, 2, 2, 0, 1, False),
+    "linear_relu": (X, ones(2, 3), None),
+}  # fmt: skip
 RIGHT |= {name: (X,) for name in ("hard_sigmoid", "hard_swish", "mish", "relu6", "selu", "silu", "swish")}
 RIGHT |= {name: (X,) for name in ("cos", "expm1", "floor", "log1p", "reciprocal", "round", "sign", "sin", "square")}
 RIGHT |= {

@@ -244,7 +244,7 @@ CONVOLUTION = (
     Cause("weight gradient averaged over the batch", "conv2d", "1/N once here and once in the loss",
           gradient(weight=lambda c: c.gweight / len(c.x))),
     Cause("weight gradient of the last image only", "conv2d", "= for += in a loop over the batch",
-          gradient(weight=lambda c: reference.conv2d_weight(c.x[-1:], c.gy[-1:], window(c), c.groups))),
+          gradient(weight=lambda c: reference.conv2d_weight(c.x[-1:], c.gy[-1:], window(c), c.groups, False)[0])),
     Cause("bias added once for every input channel", "conv2d", "the addition stands inside of the loop over channels",
           arguments(bias=lambda c: c.bias if c.bias is None else c.bias * float(c.weight.shape[1]))),
 )  # fmt: skip

@@ -31,8 +31,18 @@ def conv_transpose2d(gy, w, b, window, groups, output_size):
 
 
 @kernel
-def conv2d_weight(x, gy, window, groups):
-    """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S)."""
+def conv2d_weight(x, gy, window, groups, bias):
+    """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S), and with `bias` gb (K,), else None."""
+
+
+@kernel
+def conv2d_relu_max_pool2d(x, w, b, window, groups, pool):
+    """relu_max_pool2d(conv2d(x, w, b, window, groups), pool) -> y and indices (N, K, P, Q)."""
+
+
+@kernel
+def conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs):
+    """gy and indices (N, K, P, Q) -> gx, gw, gb; None for what `needs` does not name."""
 
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
@@ -46,7 +56,7 @@ def max_pool2d(x, window):
 
 @kernel
 def relu_max_pool2d(x, window):
-    """max_pool2d(relu(x), window); where the result is not above 0, the index may be any of the window or −1."""
+    """max_pool2d(relu(x), window), with index −1 where the result is not above 0: no gradient goes back from there."""
 
 
 @kernel
@@ -316,8 +326,9 @@ def random_bits(seed, call, n):
 
 
 @kernel
-def sgd_step(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
-    """One step of SGD on p, in place; velocity (None without momentum) is updated too, and set to g when `first`."""
+def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_decay, nesterov):
+    """One step of SGD on all params, in place; so are velocities (none without momentum): one that is fresh, and holds
+    zeros, becomes g."""
 
 
 @kernel

@@ -231,5 +231,13 @@ def einsum(x, others, formula):
 
 
 @kernel
-def linear(x, w, b):
-    """x (N, I), w (O, I), b (O,) | None -> x·wᵀ + b (N, O)."""
+def linear(x, w, b, relu):
+    """x (N, I), w (O, I), b (O,) | None -> y = x·wᵀ + b (N, O); with `relu` max(y, 0)."""
+
+
+@kernel
+def linear_gradient(gy, y, x, w, needs):
+    """gy (N, O), y (N, O) if relu made it, else None, x (N, I), w (O, I) -> gx, gw, gb; None for what `needs` does not.
+
+    x or w may be None if the gradient that takes it is not needed.
+    """

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .activation import ReLU
-from .layers import MaxPool2d
+from .layers import Conv2d, Linear
 from .module import Module, Parameter
+from .pool import MaxPool2d
 
 
 class Sequential(Module):
     """y = last(...second(first(x))); children are named "0", "1", ... Indexing and len() as a list's.
 
-    A ReLU in front of a MaxPool2d is computed together with it (ops.relu_max_pool2d: the same result with
-    less memory written and kept), unless a hook looks at either.
+    Neighbours that one fused op computes (FUSED) are computed by it, with the same result and less memory written and
+    kept, unless a hook looks at one of them.
     """
 
     def __init__(self, *modules: Module):
@@ -24,9 +25,11 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         modules = list(self._modules.values())
-        for module, following, before in zip(modules, [*modules[1:], None], [None, *modules[:-1]], strict=True):
-            if not _fused(module, following):
-                x = module(x, after_relu=True) if _fused(before, module) else module(x)
+        position = 0
+        while position < len(modules):
+            length, call = _longest_fused(modules, position)
+            x = call(*modules[position : position + length], x)
+            position += length
         return x
 
     def __len__(self) -> int:
@@ -45,8 +48,21 @@ class Sequential(Module):
         return self
 
 
-def _fused(relu: Module | None, pool: Module | None) -> bool:
-    return type(relu) is ReLU and type(pool) is MaxPool2d and not (relu.has_hooks or pool.has_hooks)
+FUSED: dict[tuple[type, ...], Callable[..., Any]] = {
+    (Conv2d, ReLU, MaxPool2d): lambda conv, relu, pool, x: conv(x, relu_and_pool=pool),
+    (Linear, ReLU): lambda linear, relu, x: linear(x, relu=True),
+    (ReLU, MaxPool2d): lambda relu, pool, x: pool(x, after_relu=True),
+}
+
+
+def _longest_fused(modules: list[Module], position: int) -> tuple[int, Callable[..., Any]]:
+    """How many modules from `position` on are computed together, and how."""
+    for length in (3, 2):
+        run = modules[position : position + length]
+        call = FUSED.get(tuple(type(module) for module in run))
+        if call is not None and not any(module.has_hooks for module in run):
+            return length, call
+    return 1, lambda module, x: module(x)
 
 
 class ModuleList(Module):

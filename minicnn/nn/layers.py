@@ -14,7 +14,7 @@ from ..ops.arguments import flag, one_line
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
-from .pool import MaxPool2d as MaxPool2d  # where container.py looks for it
+from .pool import MaxPool2d
 
 
 def _empty(*shape: int) -> Parameter:
@@ -46,8 +46,8 @@ class Linear(Module):
         self.bias = _empty(out_features) if flag("Linear", "bias", bias) else None
         _initialise(self.weight, self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        return (ops.linear_relu if relu else ops.linear)(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}→{self.out_features}" + ("" if self.bias is not None else ", no bias")
@@ -120,8 +120,16 @@ class Conv2d(_Convolution):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    def forward(self, x: Tensor, relu_and_pool: MaxPool2d | None = None) -> Tensor:
+        options = self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        if relu_and_pool is None:
+            return ops.conv2d(x, *options)
+        pool = relu_and_pool
+        if pool.return_indices:
+            return pool(ops.conv2d(x, *options), after_relu=True)
+        return ops.conv2d_relu_max_pool2d(
+            x, *options, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+        )
 
 
 class ConvTranspose2d(_Convolution):

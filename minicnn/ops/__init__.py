@@ -57,10 +57,11 @@ from .elementwise_loss import (
     sigmoid_focal_loss,
     smooth_l1_loss,
 )
+from .fused import conv2d_relu_max_pool2d
 from .gates import gelu, hard_swish, mish, silu, swish
 from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
-from .linear import linear, matmul
+from .linear import linear, linear_relu, matmul
 from .loss import cross_entropy, nll_loss
 from .lrn import local_response_norm
 from .norm import batch_norm, batch_norm_act, group_norm, layer_norm
@@ -84,8 +85,8 @@ __all__ = [
     "abs", "add", "argmax", "avg_pool2d", "broadcast_to", "cast", "compare", "concat", "conv2d", "conv2d_weight",
     "conv_transpose2d", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flatten", "getitem", "linear",
     "log", "log_softmax", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul",
-    "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "sigmoid", "softmax",
-    "sqrt", "squeeze", "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
+    "neg", "pad", "pow", "relu", "relu_max_pool2d", "reshape", "scaled_tanh", "sigmoid", "softmax", "sqrt", "squeeze",
+    "stack", "sub", "sum", "sum_to", "tanh", "to", "transpose", "where",
     # pooling
     "adaptive_avg_pool2d", "adaptive_max_pool2d", "global_avg_pool2d", "global_max_pool2d", "max_unpool2d",
     # normalisation
@@ -99,6 +100,8 @@ __all__ = [
     "softplus", "stochastic_depth", "swish",
     # more losses
     "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "nll_loss", "sigmoid_focal_loss", "smooth_l1_loss",
+    # fused
+    "conv2d_relu_max_pool2d", "linear_relu",
 ]  # fmt: skip
 
 

@@ -167,11 +167,19 @@ def window_of(
     fits: bool = True,
 ) -> Window:  # fmt: skip
     """The Window of an op on x (N, C, H, W). fits: raise ShapeError if it does not fit into the padded x."""
+    return window_for(op, x.shape, kernel_size, stride, padding, dilation, ceil_mode, fits)
+
+
+def window_for(
+    op: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+    ceil_mode: Any = False, fits: bool = True,
+) -> Window:  # fmt: skip
+    """The same for images of that shape."""
     try:
-        window = make_window(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+        window = make_window(shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         if fits:
-            window.output_size(x.shape[2:])  # raises if it does not
-            window = _within_reason(window, x.shape)
+            window.output_size(shape[2:])  # raises if it does not
+            window = _within_reason(window, shape)
         return window
     except MinicnnError as error:
-        raise type(error)(f"{op} of x {x.shape}: {error.message}") from None
+        raise type(error)(f"{op} of x {shape}: {error.message}") from None

@@ -9,7 +9,8 @@ All come from one trilinear form, with geometry (kernels/window.py) deciding whi
     conv_transpose2d(gy, w)   is its gradient in x
     conv2d_weight(x, gy)      is its gradient in w
 
-So the backward of each is the other two, and every higher derivative is again one of the three.
+So the backward of each is the other two, and every higher derivative is again one of the three. A bias is the weight of
+an input that is 1 everywhere: conv2d_weight gives its gradient too, in the same pass.
 """
 
 from __future__ import annotations
@@ -47,15 +48,22 @@ class Conv2d(Function):
         return y
 
     def backward(self, gy):
-        x, w = self.saved
-        gx = gw = gb = None
-        if self.needs_grad(0):
-            gx = ConvTranspose2d.apply(gy, w, None, window=self.window, groups=self.groups, output_size=self.size)
-        if self.needs_grad(1):
-            gw = Conv2dWeight.apply(x, gy, window=self.window, groups=self.groups)
-        if self.needs_grad(2):
-            gb = gy.sum(axis=(0, 2, 3))
-        return gx, gw, gb
+        return conv2d_gradients(self, gy)
+
+
+def conv2d_gradients(node, gy):
+    """The gradients in x, w and b of a node that saved (x, w) and knows window, groups and the size of x."""
+    x, w = node.saved
+    gx = gw = gb = None
+    if node.needs_grad(0):
+        gx = ConvTranspose2d.apply(gy, w, None, window=node.window, groups=node.groups, output_size=node.size)
+    if node.needs_grad(1) and node.needs_grad(2):
+        gw, gb = Conv2dWeight.apply(x, gy, window=node.window, groups=node.groups, bias=True)
+    elif node.needs_grad(1):
+        gw = Conv2dWeight.apply(x, gy, window=node.window, groups=node.groups)
+    elif node.needs_grad(2):
+        gb = gy.sum(axis=(0, 2, 3))
+    return gx, gw, gb
 
 
 class ConvTranspose2d(Function):
@@ -89,30 +97,31 @@ class ConvTranspose2d(Function):
 
 
 class Conv2dWeight(Function):
-    """The gradient of conv2d in w: how each tap's inputs correlate with gy.
+    """The gradient of conv2d in w, and with `bias` in b: how each tap's inputs correlate with gy.
 
         gw[k, c, r, s] = Σ_{n,p,q} gy[n, k, p, q] · x[n, c, p·stride + r·dilation − top, q·stride + s·dilation − left]
+        gb[k]          = Σ_{n,p,q} gy[n, k, p, q]
 
-    x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S).
-    Linear in x and in gy:  ∂L/∂x = conv_transpose2d(gy, ∂L/∂gw),  ∂L/∂gy = conv2d(x, ∂L/∂gw).
+    x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S), gb (K,).
+    Linear in x and in gy:  ∂L/∂x = conv_transpose2d(gy, ∂L/∂gw),  ∂L/∂gy = conv2d(x, ∂L/∂gw, ∂L/∂gb).
     """
 
     name = "conv2d_weight"
 
-    def forward(self, x, gy, window, groups):
+    def forward(self, x, gy, window, groups, bias=False):
         self.save(x if self.needs_grad(1) else None, gy if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
-        gw = kernels.conv2d_weight(x, gy, window, groups)
+        gw, gb = kernels.conv2d_weight(x, gy, window, groups, bias)
         self.macs = gy.size * math.prod(gw.shape[1:])
-        return gw
+        return (gw, gb) if bias else gw
 
-    def backward(self, v):
+    def backward(self, v, vb=None):
         x, gy = self.saved
         gx = g_gy = None
         if self.needs_grad(0):
             gx = ConvTranspose2d.apply(gy, v, None, window=self.window, groups=self.groups, output_size=self.size)
         if self.needs_grad(1):
-            g_gy = Conv2d.apply(x, v, None, window=self.window, groups=self.groups)
+            g_gy = Conv2d.apply(x, v, vb, window=self.window, groups=self.groups)
         return gx, g_gy
 
 
@@ -135,6 +144,14 @@ def conv2d(
     y is (N, K, P, Q) with P = ⌊(H + top + bottom − dilation·(R − 1) − 1) / stride⌋ + 1, and Q likewise.
     Raises ShapeError if channels, groups, bias or window do not fit, ArgumentError for options out of range.
     """
+    window, groups = conv2d_window(x, weight, bias, stride, padding, dilation, groups)
+    return Conv2d.apply(x, weight, bias, window=window, groups=groups)
+
+
+def conv2d_window(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[Window, int]:
+    """The window and the groups of a conv2d, if all of it fits together."""
     expect_images("conv2d", x)
     groups = _kernel("conv2d", weight, groups)
     if x.shape[1] != weight.shape[1] * groups:
@@ -143,8 +160,7 @@ def conv2d(
             f"weight (K, C/groups, R, S) {weight.shape} with groups={groups}"
         )
     _bias("conv2d", bias, weight.shape[0], weight)
-    window = window_of("conv2d", x, weight.shape[2:], stride, padding, dilation)
-    return Conv2d.apply(x, weight, bias, window=window, groups=groups)
+    return window_of("conv2d", x, weight.shape[2:], stride, padding, dilation), groups
 
 
 def conv_transpose2d(

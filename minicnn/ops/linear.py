@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from ..function import Function
+from ..function import Function, is_grad_enabled
 from ..tensor import Tensor
+from .activation import ReLUMask
 from .arguments import expect
 from .arithmetic import wrapped
 
@@ -73,23 +74,39 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 
 class Linear(Function):
-    """y = x·wᵀ + b.
+    """y = x·wᵀ + b, or with `relu` y = max(x·wᵀ + b, 0).
 
-    x (N, I), w (O, I), b (O,) or None -> y (N, O);  gx = gy·w,  gw = linear_weight(x, gy),  gb = Σ_n gy.
+    x (N, I), w (O, I), b (O,) or None -> y (N, O);  gx = g·w,  gw = linear_weight(x, g),  gb = Σ_n g,
+    with g = gy, or with `relu` gy where y > 0, else 0. Where nothing is recorded, all three come from one kernel.
     """
 
-    def forward(self, x, w, b):
-        self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
-        y = kernels.linear(x, w, b)
+    def forward(self, x, w, b, relu=False):
+        y = kernels.linear(x, w, b, relu)
+        self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None, y if relu else None)
         self.macs = y.size * w.shape[1]
         return y
 
     def backward(self, gy):
-        x, w = self.saved
-        gx = MatMul.apply(gy, w) if self.needs_grad(0) else None
-        gw = LinearWeight.apply(x, gy) if self.needs_grad(1) else None
-        gb = gy.sum(axis=0) if self.needs_grad(2) else None
+        if not is_grad_enabled():
+            needs = tuple(self.active)
+            found = iter(LinearGradient.apply(gy, *self.saved, needs=needs))
+            return tuple(next(found) if needed else None for needed in needs)
+        x, w, y = self.saved
+        g = gy if y is None else ReLUMask.apply(gy, y=y.data)
+        gx = MatMul.apply(g, w) if self.needs_grad(0) else None
+        gw = LinearWeight.apply(x, g) if self.needs_grad(1) else None
+        gb = g.sum(axis=0) if self.needs_grad(2) else None
         return gx, gw, gb
+
+
+class LinearGradient(Function):
+    """All gradients of Linear in one pass. Used where nothing is recorded, so it has no backward."""
+
+    name = "linear_gradient"
+
+    def forward(self, gy, x, w, y, needs):
+        self.macs = gy.size * sum(factor.shape[1] for factor in (x, w) if factor is not None)
+        return tuple(g for g in kernels.linear_gradient(gy, y, x, w, needs) if g is not None)
 
 
 class LinearWeight(Function):
@@ -116,6 +133,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises ShapeError if the sizes do not fit.
     """
+    return _linear(x, weight, bias, relu=False)
+
+
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """relu(linear(x, weight, bias)) in one pass. Shapes and errors as linear."""
+    return _linear(x, weight, bias, relu=True)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     expect("linear", x)
     expect("linear", weight, "weight")
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
@@ -131,6 +157,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
                 f"linear needs a bias of shape {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}"
             )
     if x.ndim == 2:
-        return Linear.apply(x, weight, bias)
+        return Linear.apply(x, weight, bias, relu=relu)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return Linear.apply(rows, weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+    return Linear.apply(rows, weight, bias, relu=relu).reshape(*x.shape[:-1], weight.shape[0])

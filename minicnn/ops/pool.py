@@ -17,8 +17,7 @@ from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
 from ..function import Function
 from ..kernels.window import Pair, Window, make_window
 from ..tensor import Tensor
-from .activation import ReLUMask
-from .arguments import array_of, expect_images, flag, refuse_huge, sizes_of, window_of
+from .arguments import array_of, expect_images, flag, refuse_huge, sizes_of, window_for, window_of
 
 
 class MaxPool2d(Function):
@@ -44,20 +43,18 @@ class MaxPool2d(Function):
 class ReLUMaxPool2d(Function):
     """max_pool2d(relu(x)) in one pass: the full-sized relu(x) is neither written nor kept.
 
-    The gradient goes to the first maximum of each window if that is above 0, and is lost otherwise.
+    The gradient goes to the first maximum of each window if that is above 0, and is lost otherwise (index −1).
     """
 
     name = "relu_max_pool2d"
 
     def forward(self, x, window):
         y, self.indices = kernels.relu_max_pool2d(x, window)
-        self.save(y)
         self.size = x.shape[2:]
         return y
 
     def backward(self, gy):
-        passed = ReLUMask.apply(gy, y=self.saved[0].data)
-        return MaxScatter.apply(passed, indices=self.indices, size=self.size)
+        return MaxScatter.apply(gy, indices=self.indices, size=self.size)
 
 
 class MaxScatter(Function):
@@ -199,8 +196,16 @@ def avg_pool2d(
 
 def _window(op: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Window:
     expect_images(op, x)
+    return pool_window(op, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def pool_window(
+    op: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Window:
+    """The window of a pooling of images of that shape, if it fits. stride None: kernel_size."""
     flag(op, "ceil_mode", ceil_mode)
-    return window_of(op, x, kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+    stride = kernel_size if stride is None else stride
+    return window_for(op, shape, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def _unpooled_size(x: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any) -> Pair:

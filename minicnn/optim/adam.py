@@ -42,12 +42,13 @@ class Adam(Optimizer):
             )
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(mean=np.zeros_like(p), square=np.zeros_like(p), count=np.array(0, np.int64))
-        state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
+    def update(self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        kernels.adam_step(
-            p, g, state["mean"], state["square"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
-            int(state["count"]),
-        )  # fmt: skip
+        for p, g, state in zip(params, grads, states, strict=True):
+            if not state:
+                state.update(mean=np.zeros_like(p), square=np.zeros_like(p), count=np.array(0, np.int64))
+            state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
+            kernels.adam_step(
+                p, g, state["mean"], state["square"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
+                int(state["count"]),
+            )  # fmt: skip

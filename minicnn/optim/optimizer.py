@@ -28,8 +28,14 @@ def _what(gradient: Any) -> str:
     return f"of shape {gradient.shape}, {gradient.dtype}: they must be equal"
 
 
+def _alike(p: Any, g: Any) -> bool:
+    return g.shape == p.shape and g.dtype == p.dtype
+
+
 class Optimizer:
     """Base of SGD and Adam. A subclass names its per-parameter arrays in `slots` and writes update().
+
+    update gets the arrays of all parameters of a group that have a gradient, their gradients' and their states.
 
     params: Tensors, or groups such as {"params": [...], "lr": 0.01} that override the defaults.
     Raises ArgumentError if there are no parameters, or one appears twice.
@@ -79,19 +85,25 @@ class Optimizer:
         self.steps += 1
         position = 0
         for group in self.param_groups:
+            ready: dict[str, tuple[list, list, list]] = {}  # device -> parameters, gradients, states
             for p in group["params"]:
-                if p.grad is not None:
-                    if not isinstance(p.grad, Tensor) or p.grad.shape != p.shape or p.grad.dtype != p.dtype:
+                gradient = p.grad
+                if gradient is not None:
+                    if not isinstance(gradient, Tensor) or not _alike(p.data, gradient.data):
                         raise ShapeError(
-                            f"the gradient of a parameter of shape {p.shape}, {p.dtype} is {_what(p.grad)}"
+                            f"the gradient of a parameter of shape {p.shape}, {p.dtype} is {_what(gradient)}"
                         )
-                    state = self.state.setdefault(position, {})
-                    with devices.computing(p.device):
-                        self.update(p.data, p.grad.data, state, group)
+                    params, grads, states = ready.setdefault(p.device, ([], [], []))
+                    params.append(p.data)
+                    grads.append(gradient.data)
+                    states.append(self.state.setdefault(position, {}))
                     p.version[0] += 1
                 position += 1
+            for device, (params, grads, states) in ready.items():
+                with devices.computing(device):
+                    self.update(params, grads, states, group)
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def update(self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -43,11 +43,15 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        first = "velocity" not in state
-        if group["momentum"] and first:
-            state["velocity"] = np.empty_like(p)
+    def update(self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+        fresh, velocities = [], []
+        if group["momentum"]:
+            fresh = ["velocity" not in state for state in states]
+            for p, state, new in zip(params, states, fresh, strict=True):
+                if new:
+                    state["velocity"] = np.zeros_like(p)
+            velocities = [state["velocity"] for state in states]
         kernels.sgd_step(
-            p, g, state.get("velocity"), group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
-            group["nesterov"], first,
+            params, grads, velocities, fresh, group["lr"], group["momentum"], group["dampening"],
+            group["weight_decay"], group["nesterov"],
         )  # fmt: skip

@@ -22,6 +22,7 @@ from .conv import GEOMETRY
 from .elementary import ELEMENTARY
 from .engine import ENGINE
 from .functions import ACTIVATIONS
+from .fused import FUSED
 from .known import known
 from .loss import LOSSES
 from .norm import BATCH_NORM, RESPONSE_NORM, ROW_NORMS
@@ -37,7 +38,7 @@ CASES = 8  # of each op, besides its edges
 PLANTED = (
     CONVOLUTION + POOLING + BINS + UNPOOLING + GEOMETRY + ARITHMETIC + SHAPE + ELEMENTARY + RESIZING
     + ACTIVATIONS + STRAIGHT + CURVED + NOISE + LOSSES + ENGINE
-    + BATCH_NORM + ROW_NORMS + RESPONSE_NORM
+    + BATCH_NORM + ROW_NORMS + RESPONSE_NORM + FUSED
 )  # fmt: skip
 FAULTS = PLANTED + known({fault.name for fault in PLANTED})
 

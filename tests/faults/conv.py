@@ -80,10 +80,10 @@ def holes_not_cleared(right):
 def groups_share_a_gradient(right):
     """Every group gets the mean weight gradient of all."""
 
-    def conv2d_weight(x, gy, window, groups):
-        gw = right(x, gy, window, groups)
+    def conv2d_weight(x, gy, window, groups, bias):
+        gw, gb = right(x, gy, window, groups, bias)
         each = gw.reshape(groups, gw.shape[0] // groups, *gw.shape[1:])
-        return np.broadcast_to(each.mean(axis=0), each.shape).reshape(gw.shape)
+        return np.broadcast_to(each.mean(axis=0), each.shape).reshape(gw.shape), gb
 
     return conv2d_weight
 

@@ -170,7 +170,7 @@ BATCH_NORM = (
           "gradient_is_the_derivative"),
     Fault("residual added before the norm", "batch_norm_act", "fusing in the wrong order",
           kernel("batch_norm", residual_into_x), "forward_is_the_oracle"),
-    Fault("gradient passes above 6", "batch_norm_act", "relu's mask used for relu6",
+    Fault("gradient of the fused relu6 passes above 6", "batch_norm_act", "relu's mask used for relu6",
           kernel("batch_norm_gradient", cap_forgotten), "gradient_is_the_derivative"),
     Fault("gradient passes where f has clipped, on the cpu only", "batch_norm_act", "a fast path beside a slow one",
           kernel("batch_norm_gradient", lambda right: lambda *arguments: right(*arguments[:-1], None), cpu),

@@ -8,7 +8,7 @@ from minicnn.kernels import cpu, reference, window
 from minicnn.kernels.reference import windows as rooms
 from minicnn.kernels.window import Window
 from minicnn.ops.conv import Conv2d, Conv2dWeight, ConvTranspose2d
-from minicnn.ops.pool import AvgPool2d, AvgUnpool2d, MaxScatter, ReLUMaxPool2d
+from minicnn.ops.pool import AvgPool2d, AvgUnpool2d
 
 from .planting import Fault, after_backward, attribute, backward, forward, kernel, replaced
 
@@ -181,6 +181,13 @@ def scatter_assigns(gy, indices, size):
     return planes[:, :, :-1].reshape(n, c, *size)
 
 
+def winners_of_the_plain_pooling(right):
+    def relu_max_pool2d(x, window):
+        return right(x, window)[0], reference.max_pool2d(x, window)[1]
+
+    return relu_max_pool2d
+
+
 def ceil_always(self, axis, size):
     """Rounds up without asking where the last window starts."""
     before, after = self.pad[axis]
@@ -227,8 +234,7 @@ POOLING = (
           kernel("max_pool2d_gather", lambda right: lambda x, indices: right(x, indices[..., ::-1])),
           "second_derivative"),
     Fault("gradient passes where the fused relu is off", "relu_max_pool2d", "this project, before it landed",
-          backward(ReLUMaxPool2d, lambda self, gy: MaxScatter.apply(gy, indices=self.indices, size=self.size)),
-          "gradient_is_the_derivative"),
+          kernel("relu_max_pool2d", winners_of_the_plain_pooling), "gradient_is_the_derivative"),
     Fault("relu left out where windows are fused", "relu_max_pool2d", "a fast path for one window size",
           kernel("relu_max_pool2d", lambda right: reference.max_pool2d), "forward_is_the_oracle"),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from .late import F, torch
 from .torch_windows import (
     avg_pool2d,
     conv2d,
+    conv2d_relu_max_pool2d,
     conv2d_weight,
     conv_transpose2d,
     max_pool2d,
@@ -255,6 +256,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "einsum": lambda *xs, formula: torch.einsum(formula, *xs),
     # convolution and pooling
     "conv2d": conv2d,
+    "conv2d_relu_max_pool2d": conv2d_relu_max_pool2d,
+    "linear_relu": lambda x, w, b: F.relu(F.linear(x, w, b)),
     "conv_transpose2d": conv_transpose2d,
     "conv2d_weight": conv2d_weight,
     "max_pool2d": max_pool2d,

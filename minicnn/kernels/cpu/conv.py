@@ -19,7 +19,7 @@ is gone once they are copied; a stride along the rows sorts them into phases, ro
 
 The input gradient is a convolution too: of gy, with the weights transposed, one for each phase of the stride. The
 weight gradient takes the same columns and multiplies them with gy along the pixels (dot_tile); each thread sums over
-its bands, and the sums are added in the order of the threads. This file plans; bands.py is what runs.
+its bands, and the sums are added in the order of the threads. plans.py decides the sizes; bands.py is what runs.
 
     operations   2 · N·K·P·Q · C/groups · R·S  for each of the three
     bytes        x, w, y once from memory; N·C·S·P·Q elements written to L2, and read back R times for 8 channels of K
@@ -34,35 +34,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..window import Pair, Window
-from . import bands, microkernels
+from . import bands, sparse
 from .arguments import Fixed
-from .microkernels import address, dot_tile, fma_tile, move_rows
+from .plans import Plan, Shape, Taps, plan_pass
+from .pool import max_pool2d_scatter, relu_max_pool2d, tiles_2x2
 from .threads import get_num_threads, parallel_for, scratch
 
-BAND_BYTES = 512 * 1024  # columns and results of a band: L2 also has to hold the weights
-DEPTH = 256  # terms of the reduction at a time: their weights stay in L1 while the tiles of a run go by
-DOT_VECTORS = 64  # vectors of pixels at a time, for the weight gradient: a row of each operand is 4 KB
 SMALL = 1 << 18  # fewer multiply-adds are finished before a second thread has woken up
-SLACK = 64  # elements after each piece of scratch that whole vectors may touch
-
-Taps = tuple[int, ...]  # what each tap adds to (output · step) to give the row or column that it reads
-
-# The numbers of a pass, in elements. A record: Numba takes it as one argument, and its fields have names.
-PASS = np.dtype(
-    [
-        (name, np.int64)
-        for line in (
-            "itemsize lanes depth_piece dot_vectors",
-            "groups images channels height width row_step col_step",  # what is read
-            "outputs rows cols y_start y_image y_channel y_row y_col",  # what is written
-            "row_taps col_taps depth phases first_row",
-            "band_images band_rows image_bands row_bands",
-            "row_length slots plane columns_size c_row",  # scratch: rows and planes of columns, rows of C
-            "tile_rows tile_columns panels depth_tiles sums_size",
-        )
-        for name in line.split()
-    ]
-)
 
 
 # --- the three convolutions -------------------------------------------------------------------------------------------
@@ -70,57 +48,225 @@ PASS = np.dtype(
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int) -> np.ndarray:
     """x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q)."""
-    p, q = window.output_size((x.shape[2], x.shape[3]))
-    y = np.empty((x.shape[0], w.shape[0], p, q), x.dtype)
-    w = _plain(w, x.dtype)
-    weights = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
-    taps = _taps(window, 0), _taps(window, 1)
-    _correlate(_plain(x, x.dtype), w, weights, b, y, taps, window.stride, start=(0, 0), y_step=(1, 1))
+    y = np.empty((x.shape[0], w.shape[0], *window.output_size((x.shape[2], x.shape[3]))), x.dtype)
+    if y.size == 0 or x.size == 0:
+        y[...] = 0 if b is None else b[:, None, None]
+    else:
+        part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=False)
+        _correlate(part, _plain(x, x.dtype), _plain(w, x.dtype), b, y)
     return y
 
 
 def conv_transpose2d(
     gy: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, output_size: Pair
 ) -> np.ndarray:
-    """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x.
+    """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
+    return _input_gradient(gy, w, b, window, groups, output_size, (gy.shape[2], gy.shape[3]))
 
-    Row h of x met row p of y through tap r where p·stride + r·dilation − pad = h. So the rows with equal
-    (h + pad) mod stride have the same taps, and are a convolution of gy with stride 1; columns likewise.
-    """
+
+def _input_gradient(
+    gy: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, output_size: Pair, size: Pair,
+    winners: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """conv_transpose2d of gy, or of the gradient of that size whose pooling has gy at these winners."""
     gx = np.empty((gy.shape[0], groups * w.shape[1], *output_size), gy.dtype)
+    if gx.size == 0 or gy.size == 0:
+        gx[...] = 0 if b is None else b[:, None, None]
+        return gx
+    gy_shape = (*gy.shape[:2], *size)
     gy, w = _plain(gy, gy.dtype), _plain(w, gy.dtype)
-    weights = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
-    for top, row_slice, row_taps in _phases(window, 0):
-        for left, col_slice, col_taps in _phases(window, 1):
-            part = weights[..., row_slice, col_slice]
-            _correlate(gy, w, part, b, gx, (row_taps, col_taps), (1, 1), start=(top, left), y_step=window.stride)
+    for part in _backward(gy_shape, w.shape, window, groups, output_size, gy.dtype.char, get_num_threads(),
+                          unpools=winners is not None):  # fmt: skip
+        if part.plan is None:  # no tap reads these pixels
+            gx[:, :, part.start[0] :: window.stride[0], part.start[1] :: window.stride[1]] = (
+                0 if b is None else b[:, None, None]
+            )
+        else:
+            _correlate(part, gy, w, b, gx, winners=winners)
     return gx
 
 
-def conv2d_weight(x: np.ndarray, gy: np.ndarray, window: Window, groups: int) -> np.ndarray:
-    """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S): the adjoint of conv2d in w."""
+def conv2d_weight(
+    x: np.ndarray, gy: np.ndarray, window: Window, groups: int, bias: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S): the adjoint of conv2d in w; and in b, or None."""
+    return _weight_gradient(x, gy, window, groups, bias, (gy.shape[2], gy.shape[3]))
+
+
+def _weight_gradient(
+    x: np.ndarray, gy: np.ndarray, window: Window, groups: int, bias: bool, size: Pair,
+    winners: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:  # fmt: skip
+    """conv2d_weight of gy, or of the gradient of that size whose pooling has gy at these winners."""
     gw = np.zeros((gy.shape[1], x.shape[1] // groups, *window.kernel), x.dtype)
-    if 0 in x.shape or 0 in gy.shape or 0 in gw.shape:
-        return gw
-    threads = _threads_for(gw.size // gw.shape[0] * gy.size)
-    taps = _taps(window, 0), _taps(window, 1)
-    plan = _plan(x.shape, gw.shape[0] // groups, groups, taps, window.stride, gy.shape, (0, 0), (1, 1), x.dtype.name,
-                 threads, True)  # fmt: skip
-    work = scratch(threads, plan.work_size, x.dtype)
-    parallel_for(plan.items, bands.weight_bands, plan.numbers, plan.loaded_gy, _plain(x, x.dtype).reshape(-1),
-                 _plain(gy, x.dtype).reshape(-1), plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover,
-                 work, threads=threads)  # fmt: skip
-    used = min(plan.items, threads)
-    parallel_for(gw.shape[0], bands.add_sums, plan.numbers, work, used, gw.reshape(-1), threads=_threads_for(gw.size))
-    return gw
+    gb = np.zeros(gy.shape[1] if bias else 0, x.dtype)
+    if x.size and gy.size:
+        plan = _for_weights(x.shape, (*gy.shape[:2], *size), window, groups, x.dtype.char, get_num_threads(), bias)
+        gy, unpool, places = _unpooled_by(plan, gy, winners)
+        work = scratch(plan.threads, plan.work_size, x.dtype)
+        parallel_for(plan.items, bands.weight_bands, plan.numbers, plan.tables, _plain(x, x.dtype).reshape(-1),
+                     _plain(gy, x.dtype).reshape(-1), work, unpool, places, threads=plan.threads)  # fmt: skip
+        parallel_for(gw.shape[0], bands.add_sums, plan.numbers, work, min(plan.items, plan.threads), gw.reshape(-1), gb,
+                     threads=1 if gw.size < SMALL else plan.threads)  # fmt: skip
+    return gw, gb if bias else None
+
+
+# --- convolution, relu and max pooling in one -------------------------------------------------------------------------
+
+
+def conv2d_relu_max_pool2d(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, pool: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """relu_max_pool2d(conv2d(x, w, b)): where the windows of the pooling are 2 × 2, while the band is in the cache."""
+    size = window.output_size((x.shape[2], x.shape[3]))
+    if not tiles_2x2(pool, size) or x.size == 0:
+        return relu_max_pool2d(conv2d(x, w, b, window, groups), pool)
+    y = np.empty((x.shape[0], w.shape[0], *pool.output_size(size)), x.dtype)
+    indices = np.empty(y.shape, np.int32)
+    if y.size:
+        part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=True)
+        _correlate(part, _plain(x, x.dtype), _plain(w, x.dtype), b, y, indices=indices)
+    return y, indices
+
+
+def conv2d_relu_max_pool2d_gradient(
+    gy: np.ndarray, winners: np.ndarray, x: np.ndarray, w: np.ndarray, window: Window, groups: int, pool: Window,
+    needs: tuple[bool, bool, bool],
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """The gradients in x, w and b, each None unless needed; the full-sized gradient exists for one band at a time."""
+    size = window.output_size((x.shape[2], x.shape[3]))
+    gx = gw = gb = None
+    if not tiles_2x2(pool, size) or gy.size == 0:
+        gradient = max_pool2d_scatter(gy, winners, size)
+        if needs[0]:
+            gx = conv_transpose2d(gradient, w, None, window, groups, (x.shape[2], x.shape[3]))
+        if needs[1] or needs[2]:
+            gw, gb = conv2d_weight(x, gradient, window, groups, needs[2])
+        return gx, gw if needs[1] else None, gb
+    if needs[0]:
+        gx = _input_gradient(gy, w, None, window, groups, (x.shape[2], x.shape[3]), size, winners)
+    if (needs[1] or needs[2]) and sparse.fits(x.shape, window, groups, x.dtype.char):
+        gw, gb = sparse.weight_gradient(_plain(x, x.dtype), _plain(gy, x.dtype), _plain(winners, winners.dtype), window,
+                                        size, needs[2])  # fmt: skip
+    elif needs[1] or needs[2]:
+        gw, gb = _weight_gradient(x, gy, window, groups, needs[2], size, winners)
+    return gx, gw if needs[1] else None, gb
+
+
+def _unpooled_by(plan: Plan, gy: np.ndarray, winners: np.ndarray | None) -> tuple[np.ndarray, int, Any]:
+    """How a pass loads gy: (gy, address of unpool_2x2 or 0, winners). What it cannot unpool is unpooled here."""
+    if winners is None:
+        return gy, 0, _NOWHERE
+    if not plan.unpool:
+        return max_pool2d_scatter(gy, winners, plan.size), 0, _NOWHERE
+    return gy, plan.unpool, _plain(winners, winners.dtype).reshape(-1)
+
+
+_NOWHERE = Fixed(np.zeros(1, np.int32))  # for passes that neither pool nor unpool
+
+
+def _plain(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """x, or a copy, contiguous, aligned and writeable: one type for Numba to compile for, instead of many."""
+    x = np.asarray(x, dtype)
+    return x if x.flags.carray else x.copy(order="C")
+
+
+# --- what they have in common -----------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """The rows and columns of y from `start` on, which the same taps of w make."""
+
+    plan: Plan | None  # None if there are no such taps
+    layout: Fixed  # where their weights are: the first, then from group to group, output, channel, row tap, col tap
+    start: Pair
+
+
+def _correlate(
+    part: Part, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, y: np.ndarray, winners: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """y[n, k, start + p·y_step] = b[k] + Σ_{c,r,s} w[k, c, r, s] · x[n, c, p·step + taps[r]], in both axes.
+
+    x is zero outside. winners: x is a gradient whose pooling has these numbers at these places. indices: instead of y
+    itself what relu and max pooling make of it, and the winners.
+    """
+    plan = part.plan
+    assert plan is not None
+    x, unpool, places = _unpooled_by(plan, x, winners)
+    b = np.zeros(y.shape[1], y.dtype) if b is None else _plain(b, x.dtype)
+    a = np.empty(plan.packed_size, x.dtype)
+    parallel_for(plan.panels, bands.pack_weights, plan.numbers, w.reshape(-1), part.layout, a,
+                 threads=1 if a.size < SMALL else plan.threads)  # fmt: skip
+    work = scratch(plan.threads, plan.work_size, x.dtype)
+    parallel_for(plan.items, bands.convolve_bands, plan.numbers, plan.tables, x.reshape(-1), a, b, y.reshape(-1), work,
+                 unpool, places, plan.pool, _NOWHERE if indices is None else indices.reshape(-1),
+                 threads=plan.threads)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
+def _forward(
+    x_shape: Shape, w_shape: Shape, window: Window, groups: int, dtype: str, threads: int, pools: bool
+) -> Part:
+    size = window.output_size(x_shape[2:])
+    y_shape = (x_shape[0], w_shape[0], *size)
+    threads = 1 if math.prod(y_shape) * math.prod(w_shape[1:]) < SMALL else threads
+    taps = _taps(window, 0), _taps(window, 1)
+    plan = plan_pass(x_shape, w_shape[0] // groups, groups, taps, window.stride, y_shape, (0, 0), (1, 1), dtype,
+                     threads, False, pools=pools)  # fmt: skip
+    weights = _weights(w_shape, groups)
+    return Part(plan, _layout(weights, weights), (0, 0))
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward(
+    gy_shape: Shape, w_shape: Shape, window: Window, groups: int, size: Pair, dtype: str, threads: int, unpools: bool
+) -> list[Part]:
+    """Row h of x met row p of y through tap r where p·stride + r·dilation − pad = h. So the rows with equal
+    (h + pad) mod stride have the same taps, and are a convolution of gy with stride 1; columns likewise.
+    """
+    shape = (gy_shape[0], groups * w_shape[1], *size)
+    weights = _weights(w_shape, groups)
+    parts = []
+    for top, row_slice, row_taps in _phases(window, 0):
+        for left, col_slice, col_taps in _phases(window, 1):
+            part = weights.swapaxes(1, 2)[..., row_slice, col_slice]
+            outputs = len(range(top, size[0], window.stride[0])) * len(range(left, size[1], window.stride[1]))
+            if outputs and part.size:
+                operations = shape[0] * shape[1] * outputs * math.prod(part.shape[2:])
+                plan = plan_pass(gy_shape, w_shape[1], groups, (row_taps, col_taps), (1, 1), shape, (top, left),
+                                 window.stride, dtype, 1 if operations < SMALL else threads, False,
+                                 unpools=unpools)  # fmt: skip
+                parts.append(Part(plan, _layout(weights, part), (top, left)))
+            elif outputs:
+                parts.append(Part(None, _layout(weights, part), (top, left)))
+    return parts
+
+
+@functools.lru_cache(maxsize=1024)
+def _for_weights(
+    x_shape: Shape, gy_shape: Shape, window: Window, groups: int, dtype: str, threads: int, bias: bool
+) -> Plan:
+    operations = math.prod(gy_shape) * x_shape[1] // groups * math.prod(window.kernel)
+    taps = _taps(window, 0), _taps(window, 1)
+    return plan_pass(x_shape, gy_shape[1] // groups, groups, taps, window.stride, gy_shape, (0, 0), (1, 1), dtype,
+                     1 if operations < SMALL else threads, True, bias=bias)  # fmt: skip
+
+
+def _weights(w_shape: Shape, groups: int) -> np.ndarray:
+    """(groups, K/groups, C/groups, R, S), for what follows from where elements are: its memory is never touched."""
+    return np.empty((groups, w_shape[0] // groups, *w_shape[1:]), np.int8)
+
+
+def _layout(weights: np.ndarray, part: np.ndarray) -> Fixed:
+    """Where a view of the weights begins in them, and its strides."""
+    return Fixed(np.array([part.ctypes.data - weights.ctypes.data, *part.strides]))
+
+
 def _taps(window: Window, axis: int) -> Taps:
     return tuple(tap * window.dilation[axis] - window.pad[axis][0] for tap in range(window.kernel[axis]))
 
 
-@functools.lru_cache(maxsize=1024)
 def _phases(window: Window, axis: int) -> list[tuple[int, slice, Taps]]:
     """For each residue of (h + pad) mod stride: its first h, the taps that meet it, and what they add to give p."""
     stride, dilation, pad = window.stride[axis], window.dilation[axis], window.pad[axis][0]
@@ -132,160 +278,3 @@ def _phases(window: Window, axis: int) -> list[tuple[int, slice, Taps]]:
         shifts = tuple((start + pad - tap * dilation) // stride for tap in taps)
         phases.append((start, slice(first, None, stride // math.gcd(stride, dilation)), shifts))
     return phases
-
-
-def _plain(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """x, or a copy, contiguous, aligned and writeable: one type for Numba to compile for, instead of many."""
-    x = np.asarray(x, dtype)
-    return x if x.flags.carray else x.copy(order="C")
-
-
-def _threads_for(operations: int) -> int:
-    return 1 if operations < SMALL else get_num_threads()
-
-
-def _correlate(
-    x: np.ndarray, w: np.ndarray, weights: np.ndarray, b: np.ndarray | None, y: np.ndarray, taps: tuple[Taps, Taps],
-    step: Pair, start: Pair, y_step: Pair,
-) -> None:  # fmt: skip
-    """y[n, k, start + p·y_step] = b[k] + Σ_{c,r,s} weights[k, c, r, s] · x[n, c, p·step + taps[r]], in both axes.
-
-    x is zero outside. weights (groups, K/groups, C/groups, R, S) is any view of w; x, w and y are plain arrays.
-    """
-    if b is None:
-        b = np.zeros(y.shape[1], y.dtype)
-    part = y[:, :, start[0] :: y_step[0], start[1] :: y_step[1]]
-    if part.size == 0 or weights.size == 0 or x.size == 0:
-        part[...] = b[:, None, None]
-        return
-    groups, outputs = weights.shape[:2]
-    threads = _threads_for(part.size * math.prod(weights.shape[2:]))
-    plan = _plan(x.shape, outputs, groups, taps, step, y.shape, start, y_step, x.dtype.name, threads, False)
-    strides = [stride // x.itemsize for stride in weights.strides]
-    layout = np.array([(weights.ctypes.data - w.ctypes.data) // x.itemsize, *strides])
-    a = np.empty(plan.packed_size, x.dtype)
-    parallel_for(plan.panels, bands.pack_weights, plan.numbers, w.reshape(-1), layout, a,
-                 threads=_threads_for(a.size))  # fmt: skip
-    work = scratch(threads, plan.work_size, x.dtype)
-    parallel_for(plan.items, bands.convolve_bands, plan.numbers, x.reshape(-1), a, _plain(b, x.dtype), y.reshape(-1),
-                 plan.row_taps, plan.col_taps, plan.phases, plan.offsets, plan.tiles, plan.mover, work,
-                 threads=threads)  # fmt: skip
-
-
-# --- planning: everything that follows from shapes alone --------------------------------------------------------------
-
-
-class Plan(NamedTuple):
-    numbers: Fixed  # one record of PASS
-    row_taps: Fixed
-    col_taps: Fixed
-    phases: Fixed  # residues mod row_step of the rows that any tap reads, counted from first_row
-    offsets: Fixed  # bytes from the columns of a run to what tap (r, c, s) reads
-    tiles: Fixed  # addresses of the fma_tiles with 1, 2, ... vectors, or of the dot_tile
-    mover: int  # address of move_rows
-    loaded_gy: Fixed  # weight gradient: the record for loading gy
-    items: int  # bands, over all groups
-    panels: int  # of weights, over all groups
-    packed_size: int  # elements of all packed weights
-    work_size: int  # elements of scratch for each thread
-
-
-@functools.lru_cache(maxsize=1024)
-def _plan(
-    x_shape: tuple[int, ...], outputs: int, groups: int, taps: tuple[Taps, Taps], step: Pair, y_shape: tuple[int, ...],
-    start: Pair, y_step: Pair, dtype: str, threads: int, for_weights: bool,
-) -> Plan:  # fmt: skip
-    machine = microkernels.machine()
-    size = np.dtype(dtype).itemsize
-    numbers = np.zeros(1, PASS).view(np.recarray)
-    p = numbers[0]
-    p.itemsize, p.lanes, p.depth_piece, p.dot_vectors = size, machine.lanes(dtype), DEPTH, DOT_VECTORS
-    p.groups, p.images = groups, x_shape[0]
-    p.channels, p.height, p.width = x_shape[1] // groups, x_shape[2], x_shape[3]
-    p.row_step, p.col_step = step
-    p.outputs, p.rows, p.cols = outputs, *(len(range(start[i], y_shape[2 + i], y_step[i])) for i in (0, 1))
-    p.y_image, p.y_channel, p.y_row, p.y_col = math.prod(y_shape[1:]), y_shape[2] * y_shape[3], y_shape[3], 1
-    p.y_start = start[0] * p.y_row + start[1]
-    p.y_row, p.y_col = p.y_row * y_step[0], y_step[1]
-    p.row_taps, p.col_taps = len(taps[0]), len(taps[1])
-    p.depth = p.row_taps * p.channels * p.col_taps
-
-    down = np.array(taps[0]) - min(taps[0])  # rows below the first one read
-    phases = np.unique(down % step[0])
-    p.first_row, p.phases = min(taps[0]), len(phases)
-    halo = int(down.max()) // step[0]
-    row_bytes = size * p.cols * (p.channels * p.col_taps * p.phases + outputs)
-    _choose_bands(p, halo, int(row_bytes), threads)
-    p.row_length = p.band_images * p.cols
-    if for_weights or p.row_length >= 4 * p.lanes:  # else rounding up would cost more than aligned rows bring
-        p.row_length = -(-p.row_length // p.lanes) * p.lanes
-    p.slots = p.band_rows + halo
-    p.plane = _spread(p.phases * p.slots * p.row_length, size)
-    p.columns_size = p.channels * p.col_taps * p.plane + SLACK
-    offsets = (
-        (np.searchsorted(phases, down % step[0]) * p.slots + down // step[0])[:, None] * p.row_length
-        + np.arange(p.channels * p.col_taps) * p.plane
-    ).reshape(-1) * size
-
-    if not for_weights:
-        p.c_row = _spread(p.band_rows * p.row_length + p.lanes, size)
-        p.panels = -(-outputs // machine.tile_rows)
-        p.tile_rows = -(-outputs // p.panels)
-        p.tile_columns = machine.tile_vectors
-        widths = range(1, machine.tile_vectors + 1)
-        tiles = [address(dtype, fma_tile, rows=int(p.tile_rows), vectors=vectors) for vectors in widths]
-        loaded_gy = numbers[:0]
-        work_size = p.columns_size + p.panels * p.tile_rows * p.c_row + SLACK
-    else:
-        p.tile_rows, p.tile_columns = _dot_shape(outputs, int(p.depth))
-        p.panels, p.depth_tiles = -(-outputs // p.tile_rows), -(-p.depth // p.tile_columns)
-        p.sums_size = groups * p.panels * p.tile_rows * p.depth_tiles * p.tile_columns
-        tiles = [address(dtype, dot_tile, rows=int(p.tile_rows), columns=int(p.tile_columns))]
-        offsets = np.resize(offsets, int(p.depth_tiles * p.tile_columns))  # the surplus is computed and not used
-        loaded_gy = numbers.copy()
-        g = loaded_gy[0]
-        g.channels, g.height, g.width, g.row_step, g.col_step = outputs, p.rows, p.cols, 1, 1
-        g.col_taps, g.phases, g.first_row, g.slots = 1, 1, 0, p.band_rows
-        g.plane = _spread(g.slots * g.row_length, size)
-        g.columns_size = p.panels * p.tile_rows * g.plane + SLACK
-        work_size = p.columns_size + g.columns_size + p.sums_size
-    mover = address(dtype, move_rows)
-    panels = groups * int(p.panels)
-    return Plan(
-        Fixed(numbers), Fixed(np.array(taps[0])), Fixed(np.array(taps[1])), Fixed(phases), Fixed(offsets),
-        Fixed(np.array(tiles, np.int64)), mover, Fixed(loaded_gy), groups * int(p.image_bands * p.row_bands), panels,
-        panels * int(p.depth * p.tile_rows), int(work_size),
-    )  # fmt: skip
-
-
-def _choose_bands(p: Any, halo: int, row_bytes: int, threads: int) -> None:
-    """Whole images if one fits into a band, else rows of one image; and work for all threads, if there is enough."""
-    image_bytes = row_bytes * (int(p.rows) + halo)
-    images = min(int(p.images), max(1, BAND_BYTES // image_bytes))
-    rows = int(p.rows) if image_bytes <= BAND_BYTES else max(1, BAND_BYTES // row_bytes - halo)
-    image_bands, row_bands = -(-int(p.images) // images), -(-int(p.rows) // rows)
-    if p.groups * image_bands * row_bands % threads:
-        even = -(-image_bands // threads) * threads
-        if even <= p.images:
-            image_bands = even
-        else:
-            row_bands = min(int(p.rows), -(-row_bands // threads) * threads)
-    p.band_images, p.band_rows = -(-int(p.images) // image_bands), -(-int(p.rows) // row_bands)
-    p.image_bands, p.row_bands = -(-int(p.images) // int(p.band_images)), -(-int(p.rows) // int(p.band_rows))
-
-
-def _spread(elements: int, itemsize: int) -> int:
-    """At least that many, and an odd number of cache lines: multiples of 4 KB would all meet in one cache set."""
-    line = 64 // itemsize
-    return (-(-int(elements) // line) | 1) * line
-
-
-def _dot_shape(outputs: int, depth: int) -> Pair:
-    """Rows and columns of the dot_tile that cost least: padding to whole tiles, and loads for each product."""
-
-    def cost(shape: Pair) -> float:
-        rows, columns = shape
-        padded = -(-outputs // rows) * rows * -(-depth // columns) * columns
-        return padded * (1 + (rows + columns) / (rows * columns))
-
-    return min(microkernels.machine().dot_shapes(), key=cost)

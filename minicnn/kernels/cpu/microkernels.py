@@ -23,7 +23,8 @@ multiply-adds are `fmuladd`: fused where the CPU can, else a multiplication and 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -33,9 +34,8 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
-INT32 = ir.IntType(32)
-INT = ir.IntType(64)  # addresses, counts and offsets in bytes
-ARGUMENTS = 7  # of every micro-kernel
+from .code import INT, INT32, Code
+from .compile import jit
 
 
 class Machine(NamedTuple):
@@ -90,25 +90,30 @@ def address(dtype: str, micro_kernel: Callable[..., None], **shape: int) -> int:
 
 def _call_tile(typing: Any, address: Any, args: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = builder.inttoptr(values[0], _signature().as_pointer())
-        builder.call(pointer, [builder.extract_value(values[1], i) for i in range(ARGUMENTS)])
+        pointer = builder.inttoptr(values[0], _signature(args.count).as_pointer())
+        builder.call(pointer, [builder.extract_value(values[1], i) for i in range(args.count)])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.UniTuple(types.int64, ARGUMENTS)), emit
+    return types.void(types.int64, types.UniTuple(types.int64, args.count)), emit
 
 
-call_tile: Any = intrinsic(_call_tile)  # call_tile(address, (7 integers)), for use in compiled kernels
+@jit
+def place(array, element):
+    """The address of an element of a contiguous array, for a micro-kernel."""
+    return np.int64(array.ctypes.data) + element * array.itemsize  # unsigned + signed would be a float
+
+
+call_tile: Any = intrinsic(_call_tile)  # call_tile(address, (integers)), for use in compiled kernels
 
 
 # --- the micro-kernels ------------------------------------------------------------------------------------------------
 
 
-def fma_tile(code: Code, rows: int, vectors: int, args: list[ir.Value]) -> None:
+def fma_tile(code, depth, a, offset, b, c, c_row, accumulate, *, rows, vectors):
     """C[i, j] = Σ_k A[k, i] · B[offset[k] + j]  for i < rows, j < vectors · lanes; added to C if `accumulate` is not 0.
 
     A: `depth` × rows, contiguous. offset: bytes, one for each k. Rows of C are c_row bytes apart.
     """
-    depth, a, offset, b, c, c_row, accumulate = args
     c_address = [code.at(c, row=r, row_bytes=c_row, vector=v) for r in range(rows) for v in range(vectors)]
     tile = code.load_if(accumulate, c_address)
 
@@ -127,12 +132,11 @@ def fma_tile(code: Code, rows: int, vectors: int, args: list[ir.Value]) -> None:
         code.store(value, address)
 
 
-def dot_tile(code: Code, rows: int, columns: int, args: list[ir.Value]) -> None:
+def dot_tile(code, count, a, a_row, b, offset, c, c_row, *, rows, columns):
     """C[i, j] += Σ_t A[i, t] · B[offset[j] + t]  for i < rows, j < columns, over t < count · lanes.
 
     Rows of A are a_row bytes apart, rows of C c_row bytes; offset is in bytes.
     """
-    count, a, a_row, b, offset, c, c_row = args
     a_rows = [code.at(a, row=r, row_bytes=a_row) for r in range(rows)]
     b_rows = [code.plus(b, code.load_int(code.plus(offset, 8 * j))) for j in range(columns)]
 
@@ -153,12 +157,11 @@ def dot_tile(code: Code, rows: int, columns: int, args: list[ir.Value]) -> None:
             code.add_one(code.sum_lanes(sums[i * columns + j]), code.plus(c_start, j * code.size))
 
 
-def move_rows(code: Code, args: list[ir.Value]) -> None:
+def move_rows(code, rows, source, source_step, target, target_step, width, addend):
     """target[i, j] = source[i, j] + addend  for i < rows, j < width: short rows from anywhere to anywhere.
 
     Rows are source_step and target_step bytes apart; addend is the address of one element.
     """
-    rows, source, source_step, target, target_step, width, addend = args
     value = code.load_one(addend)
 
     def move(code: Code, row: list[ir.Value], j: ir.Value) -> None:
@@ -168,183 +171,108 @@ def move_rows(code: Code, args: list[ir.Value]) -> None:
     code.cover_rows(rows, width, [source, target], [source_step, target_step], move)
 
 
-def max_2x2(code: Code, args: list[ir.Value]) -> None:
-    """y[p, q] = the largest of x[2p : 2p+2, 2q : 2q+2], and indices[p, q] its place in x, for p < rows, q < cols.
+def max_2x2(code, rows, cols, x, x_step, width, place, y, indices, bias, *, relu):
+    """y[p, q] = bias + the largest of x[2p : 2p+2, 2q : 2q+2], and indices[p, q] its place, for p < rows, q < cols.
 
-    The first of equals; NaN is larger than all. x has rows of `width` elements, y and indices (int32) of `cols`.
+    The first of equals; NaN is larger than all. Rows of x are x_step bytes apart, those of y and indices (int32)
+    contiguous. A place is counted from `place`, in rows of `width`. bias: the address of one element.
+    relu: what is not above 0 becomes 0 (NaN stays), with index −1.
     """
-    rows, cols, x, width, y, indices, _ = args
-    x_step, y_step = code.times(width, 2 * code.size), code.times(cols, code.size)
+    y_step, below, addend = code.times(cols, code.size), code.builder.trunc(width, INT32), code.load_one(bias)
 
     def pools(code: Code, row: list[ir.Value], q: ir.Value) -> None:
         x, y, indices, place = row
-        below = code.splat(code.builder.trunc(width, INT32))
         upper = code.plus(x, code.times(q, 2 * code.size))
         best, value = code.load_pairs(upper)
         step = code.splat(INT32(0))
         best, step = code.larger(best, step, value, code.splat(INT32(1)))
-        for right, value in enumerate(code.load_pairs(code.plus(upper, code.times(width, code.size)))):
-            best, step = code.larger(best, step, value, code.plus(below, code.splat(INT32(right))))
-        code.store(best, code.plus(y, code.times(q, code.size)))
+        for right, value in enumerate(code.load_pairs(code.plus(upper, x_step))):
+            best, step = code.larger(best, step, value, code.plus(code.splat(below), code.splat(INT32(right))))
         corner = code.splat(code.builder.trunc(code.plus(place, code.times(q, 2)), INT32))
-        lanes = ir.Constant(step.type, [2 * lane for lane in range(code.lanes)])
-        code.store(code.plus(code.plus(corner, lanes), step), code.plus(indices, code.times(q, 4)))
+        winner = code.plus(code.plus(corner, code.count_by(2)), step)
+        best = code.builder.fadd(best, code.splat(addend))
+        if relu:
+            best, winner = code.keep_positive(best, winner)
+        code.store(best, code.plus(y, code.times(q, code.size)))
+        code.store(winner, code.plus(indices, code.times(q, 4)))
 
-    steps = [x_step, y_step, code.times(cols, 4), code.times(width, 2)]
-    code.cover_rows(rows, cols, [x, y, indices, INT(0)], steps, pools)
+    steps = [code.times(x_step, 2), y_step, code.times(cols, 4), code.times(width, 2)]
+    code.cover_rows(rows, cols, [x, y, indices, place], steps, pools)
 
 
-# --- the vocabulary they are written in -------------------------------------------------------------------------------
+def unpool_2x2(code, rows, cols, gy, indices, width, place, gx, gx_step):
+    """gx[2p : 2p+2, 2q : 2q+2] = gy[p, q] where indices[p, q] says so, else 0, for p < rows, q < cols.
+
+    The opposite of max_2x2: gy and indices are contiguous, rows of gx gx_step bytes apart.
+    """
+    below = code.builder.trunc(width, INT32)
+
+    def spreads(code: Code, row: list[ir.Value], q: ir.Value) -> None:
+        gy, indices, place, gx = row
+        value = code.load(code.plus(gy, code.times(q, code.size)))
+        winner = code.load_places(code.plus(indices, code.times(q, 4)))
+        corner = code.splat(code.builder.trunc(code.plus(place, code.times(q, 2)), INT32))
+        here = code.plus(corner, code.count_by(2))
+        target = code.plus(gx, code.times(q, 2 * code.size))
+        for lower in (0, 1):
+            if lower:
+                here, target = code.plus(here, code.splat(below)), code.plus(target, gx_step)
+            right = code.plus(here, code.splat(INT32(1)))
+            code.store_pairs(code.where_equal(winner, here, value), code.where_equal(winner, right, value), target)
+
+    steps = [code.times(cols, code.size), code.times(cols, 4), code.times(width, 2), code.times(gx_step, 2)]
+    code.cover_rows(rows, cols, [gy, indices, place, gx], steps, spreads)
 
 
-class Code:
-    """Emits instructions on vectors of `lanes` elements at addresses that are plain integers."""
+def winners_tile(code, count, gy, winners, places, x, sums, *, rows, lanes):
+    """sums[i] += Σ_j gy[j] · x[places[winners[j]] + rows[i]], each a vector, over j < count with winners[j] ≥ 0.
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int | None = None):
-        self.builder, self.dtype = builder, dtype
-        self.size = np.dtype(dtype).itemsize
-        self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
-        self.lanes = machine().lanes(dtype) if lanes is None else lanes
-        self.vector = ir.VectorType(self.element, self.lanes)
-        self.bytes = self.lanes * self.size
-        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+    The last of sums is Σ_j gy[j], in all lanes. places: bytes, int64, the first for winner −1. rows: bytes from what a
+    place says to each row of taps. A call's sum is complete before it is added: two levels of sums round less.
+    """
+    code = Code(code.builder, code.dtype, lanes)
 
-    def narrower(self) -> Code:
-        """The same for vectors of half the size; `lanes` is 0 after 1."""
-        return Code(self.builder, self.dtype, self.lanes // 2)
+    def step(j, tile):
+        winner = code.builder.sext(code.load_int32(code.plus(winners, code.times(j, 4))), INT)
+        place = code.load_int(code.plus(places, code.times(code.plus(winner, 1), 8)))
+        gradient = code.load_one(code.plus(gy, code.times(j, code.size)))
+        lost = code.builder.icmp_signed("<", winner, INT(0))
+        factor = code.splat(code.builder.select(lost, code.element(0.0), gradient))
+        start = code.plus(x, place)
+        *tile, bias = tile
+        sums = [
+            code.fma(factor, code.load(code.plus(start, row)), total) for row, total in zip(rows, tile, strict=True)
+        ]
+        return [*sums, code.builder.fadd(bias, factor)]
 
-    def plus(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
-        return self.builder.add(a, INT(b) if isinstance(b, int) else b)
+    tile = code.loop(count, [code.zero] * (len(rows) + 1), step)
+    for i, total in enumerate(tile):
+        address = code.plus(sums, i * code.bytes)
+        code.store(code.builder.fadd(code.load(address), total), address)
 
-    def times(self, a: ir.Value, b: int) -> ir.Value:
-        return self.builder.mul(a, INT(b))
 
-    def at(self, start: ir.Value, row: int = 0, row_bytes: ir.Value | None = None, vector: int = 0) -> ir.Value:
-        """The address of a vector in a row."""
-        if row_bytes is not None:
-            start = self.plus(start, self.times(row_bytes, row))
-        return self.plus(start, vector * self.bytes)
+def sgd_tile(code, count, p, g, v, numbers, *, momentum, nesterov, decay):
+    """g += decay·p;  v = momentum·v + kept·g;  p −= lr·v, or lr·(g + look·v) for Nesterov; each of `count` once.
 
-    def _load(self, kind: ir.Type, address: ir.Value, align: int) -> ir.Value:
-        return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=align)
+    numbers: the address of lr, momentum, kept, decay, look.
+    """
+    lr, inertia, kept, shrink, look = (code.load_one(code.plus(numbers, i * code.size)) for i in range(5))
 
-    def load(self, address: ir.Value) -> ir.Value:
-        return self._load(self.vector, address, self.size)  # anywhere an element may be: nothing else is promised
+    def step(code: Code, at: list[ir.Value]) -> None:
+        p, g, v = at
+        weight, gradient = code.load(p), code.load(g)
+        if decay:
+            gradient = code.fma(code.splat(shrink), weight, gradient)
+        move = gradient
+        if momentum:
+            gain = code.times_vector(code.splat(kept), gradient)
+            move = code.fma(code.splat(inertia), code.load(v), gain)
+            code.store(move, v)
+            if nesterov:
+                move = code.fma(code.splat(look), move, gradient)
+        code.store(code.minus(weight, code.times_vector(code.splat(lr), move)), p)
 
-    def load_one(self, address: ir.Value) -> ir.Value:
-        return self._load(self.element, address, self.size)
-
-    def load_int(self, address: ir.Value) -> ir.Value:
-        return self._load(INT, address, 8)
-
-    def store(self, value: ir.Value, address: ir.Value) -> None:
-        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=4)
-
-    def add_one(self, value: ir.Value, address: ir.Value) -> None:
-        self.store(self.builder.fadd(self.load_one(address), value), address)
-
-    def splat(self, value: ir.Value) -> ir.Value:
-        """One number in all lanes."""
-        nothing = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(nothing, value, INT32(0))
-        return self.builder.shuffle_vector(first, nothing, self._places([0] * self.lanes))
-
-    def load_pairs(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Of 2 · lanes elements: those at even places, and those at odd places."""
-        two = self.load(address), self.load(self.at(address, vector=1))
-        even, odd = (self._places(range(start, 2 * self.lanes, 2)) for start in (0, 1))
-        return self.builder.shuffle_vector(*two, even), self.builder.shuffle_vector(*two, odd)
-
-    def _places(self, lanes: Iterable[int]) -> ir.Constant:
-        return ir.Constant(ir.VectorType(INT32, self.lanes), list(lanes))
-
-    def larger(self, best: ir.Value, place: ir.Value, value: ir.Value, new: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """In each lane: value and its place where it is larger than best or the first NaN, else best and place."""
-        larger_or_nan = self.builder.fcmp_unordered(">", value, best)
-        take = self.builder.and_(larger_or_nan, self.builder.fcmp_ordered("ord", best, best))
-        return self.builder.select(take, value, best), self.builder.select(take, new, place)
-
-    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        return self._builtin("llvm.fmuladd", self.vector, [a, b, c])
-
-    def sum_lanes(self, value: ir.Value) -> ir.Value:
-        """The sum of all lanes, as a tree: `reassoc` leaves its order to LLVM, which fixes it when it compiles."""
-        return self._builtin("llvm.vector.reduce.fadd", self.element, [self.element(-0.0), value], ("reassoc",))
-
-    def _builtin(self, name: str, result: ir.Type, args: list[ir.Value], flags: tuple[str, ...] = ()) -> ir.Value:
-        module = self.builder.module
-        full = f"{name}.v{self.lanes}f{8 * self.size}"
-        function = module.globals.get(full)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), full)
-        return self.builder.call(function, args, fastmath=flags)
-
-    def branch(self, comparison: str, a: ir.Value, b: int) -> tuple[ir.Block, ir.Block]:
-        """Ends the block by a branch; returns the blocks where it goes if the comparison holds, and if not."""
-        yes, no = (self.builder.function.append_basic_block() for _ in range(2))
-        self.builder.cbranch(self.builder.icmp_signed(comparison, a, INT(b)), yes, no)
-        return yes, no
-
-    def load_if(self, condition: ir.Value, addresses: list[ir.Value]) -> list[ir.Value]:
-        """The vectors at the addresses if condition is not 0, else zeros without reading them."""
-        before = self.builder.block
-        load, go_on = self.branch("!=", condition, 0)
-        self.builder.position_at_end(load)
-        loaded = [self.load(address) for address in addresses]
-        self.builder.branch(go_on)
-        self.builder.position_at_end(go_on)
-        return [self._phi([(self.zero, before), (value, load)]) for value in loaded]
-
-    def loop(
-        self, count: ir.Value, initial: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
-    ) -> list[ir.Value]:
-        """values = initial; for i in range(count): values = step(i, values); returns values."""
-        before = self.builder.block
-        body, after = self.branch(">", count, 0)
-        self.builder.position_at_end(body)
-        i = self._phi([(INT(0), before)])
-        values = [self._phi([(value, before)]) for value in initial]
-        new = step(i, values)
-        following, end = self.builder.add(i, INT(1)), self.builder.block
-        self.builder.cbranch(self.builder.icmp_signed("<", following, count), body, after)
-        for phi, value in zip([i, *values], [following, *new], strict=True):
-            phi.add_incoming(value, end)
-        self.builder.position_at_end(after)
-        return [self._phi([(a, before), (b, end)]) for a, b in zip(initial, new, strict=True)]
-
-    def cover_rows(
-        self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
-        emit: Callable[[Code, list[ir.Value], ir.Value], None],
-    ) -> None:  # fmt: skip
-        """For each row: emit(code, row, j) for vectors that start at element j and together cover j < width, exactly.
-
-        `row` are numbers that begin as `start` and grow by `step` from row to row. The last vector of a row overlaps
-        the one before, so nothing beyond `width` is touched; rows shorter than a vector take the widest half,
-        quarter ... of one that they fill. Ends the micro-kernel.
-        """
-        code = self
-        while code.lanes:
-            fits, narrower = code.branch(">=", width, code.lanes)
-            code.builder.position_at_end(fits)
-            code.loop(rows, start, functools.partial(code._cover_row, width=width, step=step, emit=emit))
-            code.builder.ret_void()
-            code.builder.position_at_end(narrower)
-            code = code.narrower()
-
-    def _cover_row(self, i: Any, row: list[ir.Value], width: ir.Value, step: list[ir.Value], emit: Any) -> Any:
-        def cover(j: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
-            emit(self, row, self.times(j, self.lanes))
-            return nothing
-
-        self.loop(self.builder.sdiv(self.plus(width, -1), INT(self.lanes)), [], cover)
-        emit(self, row, self.plus(width, -self.lanes))
-        return [self.plus(a, b) for a, b in zip(row, step, strict=True)]
-
-    def _phi(self, incoming: list[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
-        phi = self.builder.phi(incoming[0][0].type)
-        for value, block in incoming:
-            phi.add_incoming(value, block)
-        return phi
+    code.cover_once(count, [p, g, v], step)
 
 
 # --- compilation ------------------------------------------------------------------------------------------------------
@@ -352,16 +280,18 @@ class Code:
 _engines: list[Any] = []  # own the machine code: it lives as long as the process
 
 
-def _signature() -> ir.FunctionType:
-    return ir.FunctionType(ir.VoidType(), [INT] * ARGUMENTS)
+def _signature(arguments: int) -> ir.FunctionType:
+    return ir.FunctionType(ir.VoidType(), [INT] * arguments)
 
 
 def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]) -> Any:
     module = ir.Module("minicnn")
-    function = ir.Function(module, _signature(), micro_kernel.__name__)
+    parameters = inspect.signature(micro_kernel).parameters.values()
+    arguments = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) - 1  # all but `code` and what is shape
+    function = ir.Function(module, _signature(arguments), micro_kernel.__name__)
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
-    micro_kernel(Code(builder, dtype), args=list(function.args), **shape)
+    micro_kernel(Code(builder, dtype, machine().lanes(dtype)), *function.args, **shape)
     builder.ret_void()
     return llvm.parse_assembly(str(module))
 

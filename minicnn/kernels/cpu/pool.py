@@ -24,7 +24,7 @@ import numpy as np
 
 from ..window import Pair, Window
 from .compile import inlined, jit
-from .microkernels import address, call_tile, max_2x2
+from .microkernels import address, call_tile, max_2x2, place
 from .threads import get_num_threads, parallel_for
 
 index = np.uintp  # Numba lets a signed index count from the end, and that test keeps the compiler from making vectors
@@ -39,25 +39,40 @@ def max_pool2d(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
 
     NaN counts as the largest. A window that sees padding only gives −∞ and index −1.
     """
+    if tiles_2x2(window, (x.shape[2], x.shape[3])):
+        return _max_of_tiles(x, window, relu=False)
     y, indices = _outputs(x, window), _outputs(x, window, np.int32)
     if y.size:
         size = np.array([*x.shape[2:], *y.shape[2:]])
-        whole = size[0] >= 2 * size[2] and size[1] >= 2 * size[3]
-        tiling = window.kernel == window.stride == (2, 2) and window.dilation == (1, 1)
-        if tiling and window.pad == ((0, 0), (0, 0)) and whole:
-            _for_planes(x, _max_2x2, size, address(x.dtype.name, max_2x2), _flat(x), y.reshape(-1), indices.reshape(-1))
-        else:
-            _for_planes(x, _max_taps, size, *_tap_ranges(window, size), _flat(x), y.reshape(-1), indices.reshape(-1))
+        _for_planes(x, _max_taps, size, *_tap_ranges(window, size), _flat(x), y.reshape(-1), indices.reshape(-1))
     return y, indices
 
 
 def relu_max_pool2d(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """max_pool2d(relu(x)): relu never changes which number is larger, so it may come last, on a quarter of them."""
+    if tiles_2x2(window, (x.shape[2], x.shape[3])):
+        return _max_of_tiles(x, window, relu=True)
     y, indices = max_pool2d(x, window)
-    if window.pad == ((0, 0), (0, 0)):
-        np.maximum(y, 0, out=y)
-    else:
-        y[(y < 0) & (indices >= 0)] = 0  # a window of padding only stays −∞
+    y[(y < 0) & (indices >= 0)] = 0  # a window of padding only stays −∞
+    indices[~(y > 0)] = -1
+    return y, indices
+
+
+def tiles_2x2(window: Window, size: Pair) -> bool:
+    """Whether the windows are 2 × 2, lie side by side, and all of them inside of an image of that size."""
+    tiling = window.kernel == window.stride == (2, 2) and window.dilation == (1, 1)
+    if not tiling or window.pad != ((0, 0), (0, 0)):
+        return False
+    rows, cols = window.output_size(size)
+    return size[0] >= 2 * rows and size[1] >= 2 * cols
+
+
+def _max_of_tiles(x: np.ndarray, window: Window, relu: bool) -> tuple[np.ndarray, np.ndarray]:
+    y, indices = _outputs(x, window), _outputs(x, window, np.int32)
+    if y.size:
+        size = np.array([*x.shape[2:], *y.shape[2:]])
+        micro_kernel = address(x.dtype.char, max_2x2, relu=relu)
+        _for_planes(x, _max_2x2, size, micro_kernel, _flat(x), y.reshape(-1), indices.reshape(-1))
     return y, indices
 
 
@@ -138,6 +153,7 @@ def _tap_ranges(window: Window, size: np.ndarray) -> tuple[np.ndarray, np.ndarra
 @jit
 def _max_2x2(share, first, last, size, micro_kernel, x, y, indices):
     height, width, rows, cols = size
+    bias = np.zeros(1, x.dtype)
     for plane in range(first, last):
         source, to = plane * height * width, plane * rows * cols
         call_tile(
@@ -145,11 +161,13 @@ def _max_2x2(share, first, last, size, micro_kernel, x, y, indices):
             (
                 rows,
                 cols,
-                x.ctypes.data + source * x.itemsize,
+                place(x, source),
+                width * x.itemsize,
                 width,
-                y.ctypes.data + to * y.itemsize,
-                indices.ctypes.data + to * 4,
                 0,
+                place(y, to),
+                place(indices, to),
+                place(bias, 0),
             ),
         )
 

@@ -1,7 +1,8 @@
 """Matrix products by NumPy's BLAS, with as many of BLAS's threads as are worth their noise.
 
 BLAS's own threads go on spinning for milliseconds after each product, on the cores that the next kernels need
-(workers.py). So small products, such as those of LeNet, are left to one thread; large ones get all of them.
+(workers.py). So small products are left to one thread; large ones get all of them. The products of small linear layers
+have kernels of their own (dense.py).
 
     operations   2·M·N·K        bytes   (M·K + K·N + M·N)·itemsize
 """
@@ -23,15 +24,6 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
     with _blas_threads(2 * a.size * b.shape[-1]):
         return np.matmul(a, b)
-
-
-def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """x (N, I), w (O, I), b (O,) | None -> x·wᵀ + b (N, O)."""
-    with _blas_threads(2 * x.size * w.shape[0]):
-        y = x @ w.T
-    if b is not None:
-        y += b
-    return y
 
 
 def einsum(x: np.ndarray, others: tuple[np.ndarray, ...], formula: str) -> np.ndarray:

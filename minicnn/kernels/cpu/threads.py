@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from .arguments import Fixed
+from .arguments import unpacked
 
 _region = threading.Lock()  # the workers serve one loop at a time
 _workers: Any = None  # a workers.Team
@@ -70,16 +70,15 @@ def share(count: int, index: int, shares: int) -> tuple[int, int]:
 def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int | None = None) -> None:
     """body(share, first, last, *args) for each share of range(count), at once; returns when all are done.
 
-    Shares may be empty if count < threads; those are not called. Called from several Python threads at once, one
+    There are min(count, threads) shares, none of them empty. Called from several Python threads at once, one
     loop gets the workers and the others run their shares one after the other: same shares, same result.
     """
-    shares = threads or get_num_threads()
+    shares = min(threads or get_num_threads(), count)
     parts = [(0, 0, count)] if shares == 1 else [(index, *share(count, index, shares)) for index in range(shares)]
-    parts = [part for part in parts if part[1] < part[2]]
-    if len(parts) < 2 or not _region.acquire(blocking=False):
-        arrays = [a.array if isinstance(a, Fixed) else a for a in args]
+    if shares < 2 or not _region.acquire(blocking=False):
+        plain = unpacked(args)
         for part in parts:
-            body(*part, *arrays)
+            body(*part, *plain)
         return
     try:
         _team().run(body, parts, args)
@@ -114,8 +113,9 @@ def scratch(shares: int, size: int, dtype: Any) -> np.ndarray:
     dtype = np.dtype(dtype)
     row = -(-size * dtype.itemsize // 64) * 64
     have = getattr(_local, "memory", None)
-    if have is None or have.size < shares * row + 64:
+    if have is None or have.size < shares * row:
         have = _local.memory = None  # before the larger one is made, not after
-        have = _local.memory = np.empty(shares * row + 64, np.uint8)
-    start = -have.ctypes.data % 64
-    return have[start : start + shares * row].view(dtype).reshape(shares, row // dtype.itemsize)
+        memory = np.empty(shares * row + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        have = _local.memory = memory[start : start + shares * row]
+    return have[: shares * row].view(dtype).reshape(shares, row // dtype.itemsize)

@@ -26,6 +26,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,11 +35,12 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from .arguments import Fixed, describe, kind
+from .arguments import Fixed, describe, kind, unpacked
 
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+TASK = struct.Struct("6q")  # ROUTINE to LAST
 POLLS = 20_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
 
 CODE = """
@@ -114,7 +116,20 @@ following:
   %others = icmp slt i64 %k_next, %workers
   br i1 %others, label %worker, label %all
 all:
-  ret i64 0
+  %last_status = phi i64 [0, %following], [%status_so_far, %look_at]
+  %j = phi i64 [0, %following], [%j_next, %look_at]
+  %over = icmp sgt i64 %j, %workers
+  br i1 %over, label %leave, label %look_at
+look_at:                                              ; the caller's box stands before the others
+  %j_offset = mul i64 %j, 16
+  %j_box = getelementptr i64, ptr %own, i64 %j_offset
+  %status_at = getelementptr i64, ptr %j_box, i64 7
+  %status = load i64, ptr %status_at, align 8
+  %status_so_far = or i64 %last_status, %status
+  %j_next = add i64 %j, 1
+  br label %all
+leave:
+  ret i64 %last_status
 }}
 
 define void @do_share(ptr %box) {{                    ; routine(box), then done = given
@@ -186,6 +201,11 @@ def _routine(count: int) -> int:
     return engine.get_function_address("routine")
 
 
+@functools.cache
+def _words(count: int) -> struct.Struct:
+    return struct.Struct(f"{count}q")
+
+
 _entries: dict[tuple[Any, ...], int] = {}
 
 
@@ -210,10 +230,9 @@ def _call(kernel: Any, args: Sequence[Any]) -> tuple[int, list[int]]:
 
 
 def _compiled(kernel: Any, args: Sequence[Any]) -> int:
-    arrays = [a.array if isinstance(a, Fixed) else a for a in args]
     types = [
         numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") if isinstance(a, np.ndarray) else numba.int64
-        for a in arrays
+        for a in unpacked(args)
     ]
     signature = (numba.int64,) * 3 + tuple(types)
     kernel.compile(signature)
@@ -227,13 +246,14 @@ class Team:
     MOST = 1024
 
     def __init__(self) -> None:
-        self.memory = np.zeros((self.MOST + 2) * BOX_WORDS, np.int64)
+        self.memory: Any = np.zeros((self.MOST + 2) * BOX_WORDS, np.int64)
         address = self.memory.ctypes.data
         skip = -address % 128 // 8  # boxes begin on a pair of cache lines: no two threads share one
         self.own = address + 8 * skip  # the caller's box, then those of the workers
         self.boxes = self.own + 8 * BOX_WORDS
         self.view = self.memory[skip : skip + (self.MOST + 1) * BOX_WORDS].reshape(-1, BOX_WORDS)
-        self.words = np.zeros(512, np.int64)  # the arguments of the call that is running
+        self.first_task = 8 * (skip + ROUTINE)
+        self.words: Any = np.zeros(512, np.int64)  # the arguments of the call that is running
         self.words_address = self.words.ctypes.data
         self.alarms: list[threading.Lock] = []  # one for each worker: taken, but for the moment of waking up
         self.asleep: list[bool] = []
@@ -244,20 +264,19 @@ class Team:
         """kernel(*part, *args) for each part, the first of them here."""
         entry, words = _call(kernel, args)
         count = len(words)
-        self.words[:count] = words
+        _words(count).pack_into(self.words, 0, *words)
         workers = len(parts) - 1
         while len(self.threads) < workers:
             self._hire()
         self._keep_off_this_core()
         task = (_routine(count), entry, self.words_address)
         for number, part in enumerate(parts):
-            self.view[number, ROUTINE : LAST + 1] = (*task, *part)
+            TASK.pack_into(self.memory, self.first_task + 8 * BOX_WORDS * number, *task, *part)
         for number in range(workers):
             if self.asleep[number]:
                 self.asleep[number] = False
                 self.alarms[number].release()
-        _functions()["region"](self.boxes, workers, self.own)
-        if self.view[: len(parts), STATUS].any():
+        if _functions()["region"](self.boxes, workers, self.own):
             raise RuntimeError(f"the kernel {kernel.__name__} raised an error: call it with one thread to see which")
 
     def _hire(self) -> None:

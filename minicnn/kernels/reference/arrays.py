@@ -160,6 +160,11 @@ def einsum(x, others, formula):
     return np.einsum(formula, x, *others)
 
 
-def linear(x, w, b):
-    y = x @ w.T
-    return y if b is None else y + b
+def linear(x, w, b, relu):
+    y = x @ w.T if b is None else x @ w.T + b
+    return np.maximum(y, 0) if relu else y
+
+
+def linear_gradient(gy, y, x, w, needs):
+    g = gy if y is None else np.where(y > 0, gy, np.zeros((), gy.dtype))
+    return g @ w if needs[0] else None, g.T @ x if needs[1] else None, g.sum(axis=0) if needs[2] else None

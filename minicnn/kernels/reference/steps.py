@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 
-def sgd_step(p, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
-    if weight_decay:
-        g = g + weight_decay * p
-    if momentum:
-        if first:
-            velocity[...] = g
-        else:
-            velocity *= momentum
-            velocity += g if dampening == 0 else (1 - dampening) * g
-        g = g + momentum * velocity if nesterov else velocity
-    p -= lr * g
+def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_decay, nesterov):
+    for i, (p, g) in enumerate(zip(params, grads, strict=True)):
+        if weight_decay:
+            g = g + weight_decay * p
+        if momentum:
+            velocity = velocities[i]
+            if fresh[i]:
+                velocity[...] = g
+            else:
+                velocity *= momentum
+                velocity += g if dampening == 0 else (1 - dampening) * g
+            g = g + momentum * velocity if nesterov else velocity
+        p -= lr * g
 
 
 def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):

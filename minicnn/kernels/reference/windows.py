@@ -72,12 +72,12 @@ def conv_transpose2d(gy, w, b, window, groups, output_size):
     return gx if b is None else gx + b[:, None, None]
 
 
-def conv2d_weight(x, gy, window, groups):
+def conv2d_weight(x, gy, window, groups, bias):
     n, k, p, q = gy.shape
     columns = im2col(x, window).reshape(n, groups, x.shape[1] // groups, *window.kernel, p, q)
     gradient = gy.reshape(n, groups, k // groups, p, q)
     gw = np.einsum("ngkpq,ngcrspq->gkcrs", gradient, columns, optimize=True)
-    return gw.reshape(k, x.shape[1] // groups, *window.kernel)
+    return gw.reshape(k, x.shape[1] // groups, *window.kernel), gy.sum(axis=(0, 2, 3)) if bias else None
 
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
@@ -103,7 +103,22 @@ def max_pool2d(x, window):
 
 
 def relu_max_pool2d(x, window):
-    return max_pool2d(relu(x), window)
+    y, indices = max_pool2d(relu(x), window)
+    return y, np.where(y > 0, indices, np.int32(-1))
+
+
+def conv2d_relu_max_pool2d(x, w, b, window, groups, pool):
+    return relu_max_pool2d(conv2d(x, w, b, window, groups), pool)
+
+
+def conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs):
+    gx = gw = gb = None
+    gradient = max_pool2d_scatter(gy, indices, window.output_size(x.shape[2:]))
+    if needs[0]:
+        gx = conv_transpose2d(gradient, w, None, window, groups, x.shape[2:])
+    if needs[1] or needs[2]:
+        gw, gb = conv2d_weight(x, gradient, window, groups, needs[2])
+    return gx, gw, gb
 
 
 def max_pool2d_scatter(gy, indices, size):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn.kernels.cpu import bands, conv, microkernels, threads
+from minicnn.kernels.cpu import bands, conv, microkernels, plans, threads
 from minicnn.kernels.window import Window
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -128,7 +128,9 @@ def check_all(case, dtype):
     assert_close(conv.conv2d(x, w, b, win, groups), naive_conv2d(x, w, b, case), dtype, "conv2d")
     gx = conv.conv_transpose2d(gy, w, bc, win, groups, case[3])
     assert_close(gx, naive_transpose(gy, w, bc, case), dtype, "conv_transpose2d")
-    assert_close(conv.conv2d_weight(x, gy, win, groups), naive_weight(x, gy, case), dtype, "conv2d_weight")
+    gw, gb = conv.conv2d_weight(x, gy, win, groups, True)
+    assert_close(gw, naive_weight(x, gy, case), dtype, "conv2d_weight")
+    assert_close(gb, gy.sum(axis=(0, 2, 3)), dtype, "conv2d_weight's bias")
     for before, after in zip(copies, (x, w, b, gy, bc), strict=True):
         np.testing.assert_array_equal(before, after, "an input was modified")
 
@@ -139,9 +141,14 @@ def check_all(case, dtype):
 @pytest.fixture
 def replan():
     """Plans depend on constants that tests change: none may outlive the test."""
-    conv._plan.cache_clear()
+    forget_plans()
     yield
-    conv._plan.cache_clear()
+    forget_plans()
+
+
+def forget_plans():
+    for planned in (conv._forward, conv._backward, conv._for_weights):
+        planned.cache_clear()
 
 
 @pytest.fixture
@@ -160,9 +167,9 @@ def test_against_loops(case, dtype):
 @EACH
 def test_against_loops_in_small_bands(case, replan, monkeypatch):
     """Bands of a few rows, reductions in short pieces, dots of a few vectors: every seam is in another place."""
-    monkeypatch.setattr(conv, "BAND_BYTES", 3000)
-    monkeypatch.setattr(conv, "DEPTH", 7)
-    monkeypatch.setattr(conv, "DOT_VECTORS", 2)
+    monkeypatch.setattr(plans, "BAND_BYTES", 3000)
+    monkeypatch.setattr(plans, "DEPTH", 7)
+    monkeypatch.setattr(plans, "DOT_VECTORS", 2)
     check_all(case, np.float32)
 
 
@@ -183,7 +190,7 @@ def test_adjoint_identities(case):
     form = np.vdot(conv.conv2d(x, w, None, win, groups), gy)
     size = np.linalg.norm(x) * np.linalg.norm(w) * np.linalg.norm(gy)
     assert abs(np.vdot(x, conv.conv_transpose2d(gy, w, None, win, groups, case[3])) - form) < 1e-14 * size
-    assert abs(np.vdot(w, conv.conv2d_weight(x, gy, win, groups)) - form) < 1e-14 * size
+    assert abs(np.vdot(w, conv.conv2d_weight(x, gy, win, groups, False)[0]) - form) < 1e-14 * size
 
 
 @pytest.mark.parametrize("name", ["LeNet 1", "LeNet 2", "depthwise", "stride 2", "plain", "one pixel"])
@@ -197,7 +204,7 @@ def test_thread_counts_agree_and_repeat(name, replan, thread_count, monkeypatch)
         return (
             conv.conv2d(x, w, b, win, groups),
             conv.conv_transpose2d(gy, w, bc, win, groups, case[3]),
-            conv.conv2d_weight(x, gy, win, groups),
+            conv.conv2d_weight(x, gy, win, groups, False)[0],
         )
 
     thread_count(1)
@@ -256,12 +263,12 @@ def test_any_layout_of_memory():
         ox, ow, ob, ogy = (odd(a, how) for a in (x, w, b, gy))
         np.testing.assert_array_equal(conv.conv2d(ox, ow, ob, win, groups), plain[0], how)
         np.testing.assert_array_equal(conv.conv_transpose2d(ogy, ow, None, win, groups, case[3]), plain[1], how)
-        gw = conv.conv2d_weight(ox, ogy, win, groups)
-        np.testing.assert_array_equal(gw, conv.conv2d_weight(x, gy, win, groups), how)
+        gw = conv.conv2d_weight(ox, ogy, win, groups, False)[0]
+        np.testing.assert_array_equal(gw, conv.conv2d_weight(x, gy, win, groups, False)[0], how)
         assert len(bands.convolve_bands.signatures) == compiled, f"compiled again for {how}"
 
 
-@pytest.mark.parametrize("name", ["plain", "rows of nothing but padding", "stride 2"])
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name][0] * CASES[name][1]])
 def test_what_is_not_finite_stays_where_it_belongs(name, monkeypatch):
     """Junk in the scratch memory must reach no result; NaN and ∞ in the input reach the outputs that read them."""
     case = CASES[name]
@@ -281,6 +288,17 @@ def test_what_is_not_finite_stays_where_it_belongs(name, monkeypatch):
     np.testing.assert_array_equal(np.isfinite(conv.conv2d(x, w, b, case[4], case[5])), np.isfinite(expected))
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_fewer_bands_than_threads(count, thread_count):
+    """The squeeze of a squeeze-and-excitation block, one image: its weight gradient is one band for several threads."""
+    thread_count(count)
+    rng = np.random.default_rng(0)
+    x, gy = (rng.standard_normal((1, c, 1, 1)) for c in (640, 512))
+    gw, gb = conv.conv2d_weight(x, gy, window((1, 1)), 1, True)
+    np.testing.assert_allclose(gw[:, :, 0, 0], np.outer(gy, x), rtol=1e-13)
+    np.testing.assert_array_equal(gb, gy.reshape(-1))
+
+
 def test_larger_output_size():
     """output_size may exceed what the windows reach: those rows and columns are the bias."""
     gy, w = np.ones((1, 1, 2, 2), np.float32), np.ones((1, 1, 2, 2), np.float32)
@@ -293,7 +311,7 @@ def test_larger_output_size():
 
 WALLS = """
 import numpy as np, tests.kernels.cpu.test_conv as t, tests.kernels.cpu.test_microkernels as m
-from minicnn.kernels.cpu import conv, threads
+from minicnn.kernels.cpu import conv, plans, threads
 def scratch(shares, size, dtype):
     assert shares == 1
     return m.before_a_wall(np.full((1, size), np.nan, dtype))
@@ -301,8 +319,9 @@ threads._threads = 1
 conv.scratch = scratch
 conv._plain = lambda x, dtype: m.before_a_wall(np.ascontiguousarray(x, dtype))
 for band in (3000, 1 << 19):
-    conv.BAND_BYTES = band
-    conv._plan.cache_clear()
+    plans.BAND_BYTES = band
+    for planned in (conv._forward, conv._backward, conv._for_weights):
+        planned.cache_clear()
     for name, case in t.CASES.items():
         print(name, flush=True)
         t.check_all(case, np.float32)

@@ -118,23 +118,50 @@ def test_moving_from_one_row_fills(dtype):
 
 
 @BOTH
-def test_max_2x2(machine, dtype):
+@pytest.mark.parametrize("relu", [False, True])
+def test_max_2x2(machine, dtype, relu):
     """Narrow planes, odd widths, ties and NaN; the last row of the last plane ends at the wall."""
-    address, rng = microkernels.address(dtype, microkernels.max_2x2), np.random.default_rng(0)
+    address, rng = microkernels.address(dtype, microkernels.max_2x2, relu=relu), np.random.default_rng(0)
+    bias, start = before_a_wall(np.full(1, 0.5, dtype)), 10
     for rows, cols, odd in [(r, c, o) for r in (1, 3) for c in (1, 2, 3, 7, 8, 20, 33) for o in (0, 1)]:
-        width = 2 * cols + odd
-        x = rng.integers(-2, 3, (2 * rows, width)).astype(dtype)
+        step = 2 * cols + odd
+        width = step - 1  # of the plane that places are counted in; x is a piece of it
+        x = rng.integers(-2, 3, (2 * rows, step)).astype(dtype)
         x[rng.random(x.shape) < 0.2] = np.nan
         x[rng.random(x.shape) < 0.2] = -np.inf
         x = before_a_wall(x.reshape(-1)[: x.size - odd])  # what lies behind the last window is not read
         y, indices = before_a_wall(np.zeros((rows, cols), dtype)), before_a_wall(np.zeros((rows, cols), np.int32))
-        call(address, rows, cols, x, width, y, indices, 0)
+        call(address, rows, cols, x, step * x.itemsize, width, start, y, indices, bias)
         for p, q in np.ndindex(rows, cols):
-            places = [h * width + w for h in (2 * p, 2 * p + 1) for w in (2 * q, 2 * q + 1)]
-            nans = [place for place in places if np.isnan(x[place])]
-            expected = nans[0] if nans else max(places, key=lambda place: x[place])  # max gives the first
-            assert indices[p, q] == expected
-            np.testing.assert_array_equal(y[p, q], x[expected])
+            places = [(h, w) for h in (2 * p, 2 * p + 1) for w in (2 * q, 2 * q + 1)]
+            values = [x[h * step + w] for h, w in places]
+            nans = [place for place, value in zip(places, values, strict=True) if np.isnan(value)]
+            h, w = nans[0] if nans else places[values.index(max(values))]  # the first
+            expected = x[h * step + w] + bias[0]
+            off = relu and not expected > 0
+            assert indices[p, q] == (-1 if off else start + h * width + w)
+            np.testing.assert_array_equal(y[p, q], 0 if off and not np.isnan(expected) else expected)
+
+
+@BOTH
+def test_unpool_2x2(machine, dtype):
+    """What max_2x2 took apart goes back to its places; around them nothing is written, between them zeros."""
+    address, rng = microkernels.address(dtype, microkernels.unpool_2x2), np.random.default_rng(0)
+    for rows, cols, odd in [(r, c, o) for r in (1, 3) for c in (1, 2, 3, 7, 8, 20, 33) for o in (0, 1)]:
+        width, start = 2 * cols + odd, 6
+        gy = before_a_wall(random(dtype, rows, cols))
+        h, w = (rng.integers(0, 2, (rows, cols)) + 2 * np.arange(n).reshape(shape)
+                for n, shape in ((rows, (-1, 1)), (cols, (1, -1))))  # fmt: skip
+        indices = start + h * width + w
+        indices[rng.random(indices.shape) < 0.3] = -1
+        gx = np.full((2 * rows, 2 * cols + 3), SENTINEL, dtype)
+        gx = before_a_wall(gx.reshape(-1)[: gx.size - 3])
+        call(address, rows, cols, gy, before_a_wall(indices.astype(np.int32)), width, start, gx,
+             (2 * cols + 3) * gx.itemsize)  # fmt: skip
+        expected = np.full((2 * rows, 2 * cols + 3), SENTINEL, dtype)
+        expected[:, : 2 * cols] = 0
+        expected[h[indices >= 0], w[indices >= 0]] = gy[indices >= 0]
+        np.testing.assert_array_equal(gx, expected.reshape(-1)[: gx.size])
 
 
 # --- the CPUs we do not have ------------------------------------------------------------------------------------------

@@ -51,8 +51,9 @@ def test_every_index_once_and_by_its_share(count, n):
     for _ in range(50):
         threads.parallel_for(count, count_and_sign, seen, owners, threads=n)
     assert (seen == 50).all()
-    for share in range(n):
-        first, last = threads.share(count, share, n)
+    shares = min(n, count)  # the first ones: whoever adds up what they left knows where it is
+    for share in range(shares):
+        first, last = threads.share(count, share, shares)
         assert (owners[first:last] == share).all()
 
 
@@ -64,7 +65,7 @@ def note_call(share, first, last, calls):
 def test_empty_shares_are_not_called():
     calls = np.zeros(5, np.int64)
     threads.parallel_for(2, note_call, calls, threads=5)
-    assert calls.sum() == 2
+    assert calls.tolist() == [1, 1, 0, 0, 0]
 
 
 @numba.njit(nogil=True)

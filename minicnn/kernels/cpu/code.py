@@ -1,0 +1,209 @@
+"""The vocabulary that micro-kernels are written in: LLVM instructions on vectors, with the names of what they do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+INT32 = ir.IntType(32)
+INT = ir.IntType(64)  # addresses, counts and offsets in bytes
+
+
+class Code:
+    """Emits instructions on vectors of `lanes` elements at addresses that are plain integers."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int):
+        self.builder, self.dtype, self.lanes = builder, dtype, lanes
+        self.size = np.dtype(dtype).itemsize
+        self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.bytes = self.lanes * self.size
+        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def narrower(self) -> Code:
+        """The same for vectors of half the size; `lanes` is 0 after 1."""
+        return Code(self.builder, self.dtype, self.lanes // 2)
+
+    def plus(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
+        return self.builder.add(a, INT(b) if isinstance(b, int) else b)
+
+    def times(self, a: ir.Value, b: int) -> ir.Value:
+        return self.builder.mul(a, INT(b))
+
+    def at(self, start: ir.Value, row: int = 0, row_bytes: ir.Value | None = None, vector: int = 0) -> ir.Value:
+        """The address of a vector in a row."""
+        if row_bytes is not None:
+            start = self.plus(start, self.times(row_bytes, row))
+        return self.plus(start, vector * self.bytes)
+
+    def _load(self, kind: ir.Type, address: ir.Value, align: int) -> ir.Value:
+        return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=align)
+
+    def load(self, address: ir.Value) -> ir.Value:
+        return self._load(self.vector, address, self.size)  # anywhere an element may be: nothing else is promised
+
+    def load_one(self, address: ir.Value) -> ir.Value:
+        return self._load(self.element, address, self.size)
+
+    def load_int32(self, address: ir.Value) -> ir.Value:
+        return self._load(INT32, address, 4)
+
+    def load_int(self, address: ir.Value) -> ir.Value:
+        return self._load(INT, address, 8)
+
+    def store(self, value: ir.Value, address: ir.Value) -> None:
+        self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=4)
+
+    def add_one(self, value: ir.Value, address: ir.Value) -> None:
+        self.store(self.builder.fadd(self.load_one(address), value), address)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """One number in all lanes."""
+        nothing = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(nothing, value, INT32(0))
+        return self.builder.shuffle_vector(first, nothing, self._places([0] * self.lanes))
+
+    def load_pairs(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Of 2 · lanes elements: those at even places, and those at odd places."""
+        two = self.load(address), self.load(self.at(address, vector=1))
+        even, odd = (self._places(range(start, 2 * self.lanes, 2)) for start in (0, 1))
+        return self.builder.shuffle_vector(*two, even), self.builder.shuffle_vector(*two, odd)
+
+    def store_pairs(self, even: ir.Value, odd: ir.Value, address: ir.Value) -> None:
+        """The opposite: 2 · lanes elements, even[0], odd[0], even[1], ..."""
+        lanes = [start + lane for lane in range(self.lanes) for start in (0, self.lanes)]
+        places = ir.Constant(ir.VectorType(INT32, 2 * self.lanes), lanes)
+        self.store(self.builder.shuffle_vector(even, odd, places), address)
+
+    def count_by(self, step: int) -> ir.Constant:
+        """0, step, 2·step, ... in the lanes."""
+        return self._places(range(0, step * self.lanes, step))
+
+    def load_places(self, address: ir.Value) -> ir.Value:
+        return self._load(ir.VectorType(INT32, self.lanes), address, 4)
+
+    def where_equal(self, a: ir.Value, b: ir.Value, value: ir.Value) -> ir.Value:
+        """value in the lanes where the integers a and b are equal, else 0."""
+        return self.builder.select(self.builder.icmp_signed("==", a, b), value, self.zero)
+
+    def keep_positive(self, value: ir.Value, place: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """In each lane: value and place where value > 0; else 0 (NaN stays NaN) and −1."""
+        kept = self.builder.select(self.builder.fcmp_ordered("<=", value, self.zero), self.zero, value)
+        minus_one = ir.Constant(place.type, [-1] * self.lanes)
+        return kept, self.builder.select(self.builder.fcmp_ordered(">", value, self.zero), place, minus_one)
+
+    def _places(self, lanes: Iterable[int]) -> ir.Constant:
+        return ir.Constant(ir.VectorType(INT32, self.lanes), list(lanes))
+
+    def larger(self, best: ir.Value, place: ir.Value, value: ir.Value, new: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """In each lane: value and its place where it is larger than best or the first NaN, else best and place."""
+        larger_or_nan = self.builder.fcmp_unordered(">", value, best)
+        take = self.builder.and_(larger_or_nan, self.builder.fcmp_ordered("ord", best, best))
+        return self.builder.select(take, value, best), self.builder.select(take, new, place)
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        return self._builtin("llvm.fmuladd", self.vector, [a, b, c])
+
+    def times_vector(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fmul(a, b)
+
+    def minus(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fsub(a, b)
+
+    def sum_lanes(self, value: ir.Value) -> ir.Value:
+        """The sum of all lanes, as a tree: `reassoc` leaves its order to LLVM, which fixes it when it compiles."""
+        return self._builtin("llvm.vector.reduce.fadd", self.element, [self.element(-0.0), value], ("reassoc",))
+
+    def _builtin(self, name: str, result: ir.Type, args: list[ir.Value], flags: tuple[str, ...] = ()) -> ir.Value:
+        module = self.builder.module
+        full = f"{name}.v{self.lanes}f{8 * self.size}"
+        function = module.globals.get(full)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), full)
+        return self.builder.call(function, args, fastmath=flags)
+
+    def branch(self, comparison: str, a: ir.Value, b: int) -> tuple[ir.Block, ir.Block]:
+        """Ends the block by a branch; returns the blocks where it goes if the comparison holds, and if not."""
+        yes, no = (self.builder.function.append_basic_block() for _ in range(2))
+        self.builder.cbranch(self.builder.icmp_signed(comparison, a, INT(b)), yes, no)
+        return yes, no
+
+    def load_if(self, condition: ir.Value, addresses: list[ir.Value]) -> list[ir.Value]:
+        """The vectors at the addresses if condition is not 0, else zeros without reading them."""
+        before = self.builder.block
+        load, go_on = self.branch("!=", condition, 0)
+        self.builder.position_at_end(load)
+        loaded = [self.load(address) for address in addresses]
+        self.builder.branch(go_on)
+        self.builder.position_at_end(go_on)
+        return [self._phi([(self.zero, before), (value, load)]) for value in loaded]
+
+    def loop(
+        self, count: ir.Value, initial: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
+    ) -> list[ir.Value]:
+        """values = initial; for i in range(count): values = step(i, values); returns values."""
+        before = self.builder.block
+        body, after = self.branch(">", count, 0)
+        self.builder.position_at_end(body)
+        i = self._phi([(INT(0), before)])
+        values = [self._phi([(value, before)]) for value in initial]
+        new = step(i, values)
+        following, end = self.builder.add(i, INT(1)), self.builder.block
+        self.builder.cbranch(self.builder.icmp_signed("<", following, count), body, after)
+        for phi, value in zip([i, *values], [following, *new], strict=True):
+            phi.add_incoming(value, end)
+        self.builder.position_at_end(after)
+        return [self._phi([(a, before), (b, end)]) for a, b in zip(initial, new, strict=True)]
+
+    def cover_rows(
+        self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
+        emit: Callable[[Code, list[ir.Value], ir.Value], None],
+    ) -> None:  # fmt: skip
+        """For each row: emit(code, row, j) for vectors that start at element j and together cover j < width, exactly.
+
+        `row` are numbers that begin as `start` and grow by `step` from row to row. The last vector of a row overlaps
+        the one before, so nothing beyond `width` is touched; rows shorter than a vector take the widest half,
+        quarter ... of one that they fill. Ends the micro-kernel.
+        """
+        code = self
+        while code.lanes:
+            fits, narrower = code.branch(">=", width, code.lanes)
+            code.builder.position_at_end(fits)
+            code.loop(rows, start, functools.partial(code._cover_row, width=width, step=step, emit=emit))
+            code.builder.ret_void()
+            code.builder.position_at_end(narrower)
+            code = code.narrower()
+
+    def cover_once(self, count: ir.Value, start: list[ir.Value], emit: Callable[[Code, list[ir.Value]], None]) -> None:
+        """emit(code, addresses) for whole vectors of `count` elements, then for the rest one by one."""
+
+        def cover(code: Code) -> Callable[[ir.Value, list[ir.Value]], list[ir.Value]]:
+            def step(i: ir.Value, at: list[ir.Value]) -> list[ir.Value]:
+                emit(code, at)
+                return [code.plus(address, code.bytes) for address in at]
+
+            return step
+
+        whole = self.builder.sdiv(count, INT(self.lanes))
+        rest = self.builder.sub(count, self.times(whole, self.lanes))
+        at = self.loop(whole, start, cover(self))
+        self.loop(rest, at, cover(Code(self.builder, self.dtype, 1)))
+
+    def _cover_row(self, i: Any, row: list[ir.Value], width: ir.Value, step: list[ir.Value], emit: Any) -> Any:
+        def cover(j: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            emit(self, row, self.times(j, self.lanes))
+            return nothing
+
+        self.loop(self.builder.sdiv(self.plus(width, -1), INT(self.lanes)), [], cover)
+        emit(self, row, self.plus(width, -self.lanes))
+        return [self.plus(a, b) for a, b in zip(row, step, strict=True)]
+
+    def _phi(self, incoming: list[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
+        phi = self.builder.phi(incoming[0][0].type)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
