@@ -2,13 +2,14 @@
 
 pytest                                  device-dependent tests run on "reference" and on "cpu"
 pytest --device cpu                     only the device-dependent tests, on one device
-HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of everything
+HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of every row of the op table and of everything else
 pytest -m torch                         comparisons with PyTorch
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -21,7 +22,8 @@ SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # naive oracles are s
 
 settings.register_profile("dev", max_examples=8, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
-settings.register_profile("thorough", settings.get_profile("dev"), max_examples=10_000)
+THOROUGH = 10_000
+settings.register_profile("thorough", settings.get_profile("dev"), max_examples=THOROUGH)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
 
@@ -51,11 +53,21 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """
     function = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
     before = getattr(function, "_hypothesis_internal_use_settings", None)
+    if before is not None and settings().max_examples == THOROUGH and "op" in _parameters(item):
+        share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name])
+        function._hypothesis_internal_use_settings = settings(before, max_examples=share)
     try:
         return (yield)
     finally:
         if before is not None:
             function._hypothesis_internal_use_settings = before
+
+
+TESTS_OF_ROW = pytest.StashKey[Counter]()  # how many tests share the examples of a row of the op table
+
+
+def _parameters(item: pytest.Item) -> dict:
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,6 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return False
         return wanted_device is None or "device" in getattr(item, "fixturenames", ())
 
+    given = [item for item in items if hasattr(getattr(item, "obj", None), "hypothesis")]
+    config.stash[TESTS_OF_ROW] = Counter(_parameters(item)["op"].name for item in given if "op" in _parameters(item))
     left_out = [item for item in items if not wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
