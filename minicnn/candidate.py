@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class Candidate:
     written: str  # in code
     imported: str  # the line of code before
     arrays: tuple[str, ...] | None  # the parameters that are no options; None: as many as one likes
+    leading: int  # so many of them stand before the first option; the others are given by name
     options: tuple[str, ...] | None  # those of the op's options that it names; None: any
     fixed: dict[str, Any]  # options that were given a value beforehand
 
@@ -52,6 +53,8 @@ class Candidate:
             if p.kind in POSITIONAL and p.name not in (*known, *fixed) and p.default in (inspect.Parameter.empty, None)
         )
         kinds = {p.kind for p in parameters}
+        by_position = is_apply or inspect.Parameter.VAR_POSITIONAL in kinds
+        first = next((k for k, p in enumerate(parameters) if p.name in known and not by_position), sys.maxsize)
         written, imported = _in_code(owner if is_apply else inner)
         return cls(
             function,
@@ -60,6 +63,7 @@ class Candidate:
             f"{written}.apply" if is_apply else written,
             imported,
             None if inspect.Parameter.VAR_POSITIONAL in kinds else arrays,
+            first,
             None if inspect.Parameter.VAR_KEYWORD in kinds else tuple(p.name for p in parameters if p.name in known),
             {name: value for name, value in fixed.items() if name in known},
         )
@@ -67,9 +71,18 @@ class Candidate:
     def takes(self, option: str) -> bool:
         return self.options is None or option in self.options
 
+    def written_call(self, arrays: list[str], options: str) -> str:
+        """In code."""
+        named = [f"{key}={array}" for key, array in self._by_name(arrays)]
+        return f"{self.written}({', '.join(arrays[: self.leading] + named)}{options})"
+
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """With the options that it takes; the others are built in."""
-        return self.function(*arguments, **{name: value for name, value in options.items() if self.takes(name)})
+        given = {name: value for name, value in options.items() if self.takes(name)}
+        return self.function(*arguments[: self.leading], **dict(self._by_name(arguments)), **given)
+
+    def _by_name(self, arguments: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+        return zip((self.arrays or ())[self.leading :], arguments[self.leading :], strict=False)
 
 
 def plain(function: Any) -> Callable[..., Any]:

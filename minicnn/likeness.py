@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from . import ops
 from .candidate import Candidate
 from .causes import CAUSES, SUBJECTS
 from .causes.naming import Result, Together, close, explanations, gives, result_of, result_of_op, same_result
@@ -80,7 +81,7 @@ class Judgement(NamedTuple):
     def refuse_itself(self, mine: Result, right: Result) -> None:
         """What an op gives is what it gives: that it passes proves nothing."""
         ends_in_it = type(mine.last_op) is type(right.last_op) and getattr(right.last_op, "name", "") == self.subject.op
-        if ends_in_it or self.candidate.inner is self.subject.function:
+        if ends_in_it or self.candidate.inner in (self.subject.function, getattr(ops, self.subject.op, None)):
             raise ArgumentError(
                 f"{self.candidate.name} is ops.{self.subject.op}, which would be judged by itself, and that proves "
                 "nothing: leave `like` out to compare its gradients with differences"
@@ -192,7 +193,7 @@ def _subject(like: Any) -> tuple[Subject, dict[str, Any]]:
             raise ArgumentError(f"gradcheck takes like=partial(op, option=value), got positional {like.args}")
         fixed, like = {**like.keywords, **fixed}, like.func
     for subject in SUBJECTS.values():
-        if like == subject.op or like is subject.function:
+        if like == subject.op or like in (subject.function, getattr(ops, subject.op, None)):
             return subject, fixed
     name = like if isinstance(like, str) else getattr(like, "__name__", repr(like))
     nearest = difflib.get_close_matches(name, SUBJECTS, 1)

@@ -70,9 +70,13 @@ def snippet(subject: Subject, candidate: Candidate, case: Case, wrong: int | Non
     """Code that calls both alike, prints what they give, and fails where that differs: outputs, or one gradient."""
     names = subject.arrays[: len(case.arrays)]
     options = {name: value for name, value in case.options.items() if candidate.takes(name)}
-    mine = f"{candidate.written}({', '.join(names)}{_keywords(options)})"
-    right = (subject.spelled or f"ops.{subject.op}({{arrays}}{{options}})").format(
-        arrays=", ".join(names), options=_keywords(case.options)
+    mine = candidate.written_call(list(names), _keywords(options))
+    right = subject.spelled.format(
+        op=subject.op,
+        first=names[0],
+        rest="".join(f", {name}" for name in names[1:]),
+        named="".join(f", {name}={name}" for name in names[1:]),
+        options=_keywords(case.options),
     )
     lines = ["import numpy as np", f"from minicnn import Tensor, {'grad, ' if wrong is not None else ''}ops"]
     lines += [candidate.imported, ""]

@@ -10,11 +10,11 @@ The same mistakes stand in tests/faults, where the engine's own checks must reje
 
 from __future__ import annotations
 
-from . import arrays, convolution, functions, losses, pooling
+from . import arrays, convolution, functions, losses, norms, pooling
 from .cause import Cause
 from .subject import Subject
 
-TOPICS = (arrays, functions, losses, convolution, pooling)
+TOPICS = (arrays, functions, losses, convolution, pooling, norms)
 
 SUBJECTS: dict[str, Subject] = {subject.op: subject for topic in TOPICS for subject in topic.SUBJECTS}
 CAUSES: dict[str, tuple[Cause, ...]] = {

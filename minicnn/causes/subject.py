@@ -91,7 +91,8 @@ class Subject:
     options: dict[str, tuple] = field(default_factory=dict)
     values: Values = smooth
     optional: int = 0
-    spelled: str = ""  # how the op is called, if not as ops.op(arrays, options)
+    others: tuple[Callable[..., Shapes], ...] = ()  # forms for who gives inputs of these ranks
+    spelled: str = "ops.{op}({first}{rest}{options})"  # the call as code: {rest} are the arrays after {first}
 
     @property
     def required(self) -> list[str]:
@@ -109,9 +110,8 @@ class Subject:
         named = {o: values for o, values in self.options.items() if wanted.options is None or o in wanted.options}
         forms = [
             form
-            for form in range(len(self.forms))
-            if {name for name, needed in _parameters(self.forms[form]) if needed}
-            <= {*self.sizes, *named, *wanted.fixed}
+            for form, shapes in enumerate(self.forms if wanted.ranks is None else self.forms + self.others)
+            if {name for name, needed in _parameters(shapes) if needed} <= {*self.sizes, *named, *wanted.fixed}
         ]
         turns = [
             0 if number == 0 else _in_turn(len(v), number, [seed, k]) for k, v in enumerate([forms, *named.values()])
@@ -153,7 +153,8 @@ class Subject:
     def shapes(self, sizes: dict[str, int], options: dict[str, Any], form: int) -> Shapes:
         """Those of the arrays."""
         known = {**sizes, **options}
-        return self.forms[form](**{name: known[name] for name, _ in _parameters(self.forms[form]) if name in known})
+        shapes = (self.forms + self.others)[form]
+        return shapes(**{name: known[name] for name, _ in _parameters(shapes) if name in known})
 
     def cotangent(
         self, arrays: Sequence[np.ndarray], options: dict[str, Any], random: np.random.Generator

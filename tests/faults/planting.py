@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn import Tensor, autograd, enable_grad
+from minicnn import Tensor, autograd, enable_grad, ops
 from minicnn.causes.cause import Cause
 from minicnn.function import Function
 from minicnn.kernels import reference, window
@@ -31,7 +31,16 @@ class Fault:
 
     def into(self, row: Any) -> Any:
         """A row of the op table with the fault in it, if it is one of a function."""
-        return row if self.cause is None else dataclasses.replace(row, function=self.cause.plant(row.function))
+        if self.cause is None:
+            return row
+        op = getattr(ops, self.cause.op)
+        wrong = self.cause.plant(op)
+
+        def function(*arguments: Any, **options: Any) -> Any:
+            with replaced(ops, self.cause.op, wrong):  # a row may call the op in its own way
+                return row.function(*arguments, **options)
+
+        return dataclasses.replace(row, function=wrong if row.function is op else function)
 
     def function(self, op: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The op as a function that has the fault whenever it is called, while the engine around it has not."""
