@@ -33,6 +33,8 @@ SUBJECTS = (
     Subject("sum", ops.sum, ("x",), OF_CUBE, CUBE, REDUCED),
     Subject("mean", ops.mean, ("x",), OF_CUBE, CUBE, REDUCED),
     Subject("max", ops.max, ("x",), OF_CUBE, CUBE, REDUCED, distinct),
+    Subject("var", ops.var, ("x",), OF_CUBE, CUBE, REDUCED | {"correction": (0, 1)}),
+    Subject("logsumexp", ops.logsumexp, ("x",), OF_CUBE, CUBE, REDUCED),
     Subject("matmul", ops.matmul, PAIR, (lambda M, K, N: ((M, K), (K, N)),), MATRICES),
     Subject(
         "linear", ops.linear, ("x", "weight", "bias"), (lambda M, K, N: ((M, K), (N, K), (N,)),), MATRICES, optional=1,
@@ -57,10 +59,18 @@ def mean_to(g, shape):
     return sum_to(g, shape) * (np.prod(shape) / g.size)
 
 
+def axes_of(c):
+    return tuple(range(c.x.ndim)) if c.axis is None else c.axis
+
+
 def with_axes(c, g):
     """g, reduced, with the axes that it lost."""
-    axes = tuple(range(c.x.ndim)) if c.axis is None else c.axis
-    return g if c.keepdims else np.expand_dims(g, axes)
+    return g if c.keepdims else np.expand_dims(g, axes_of(c))
+
+
+def count(c):
+    """How many elements are reduced to one."""
+    return c.x.size / c.gy.size
 
 
 def trailing(c):
@@ -115,6 +125,16 @@ REDUCTIONS = (
     Cause("gradient broadcast along the wrong axis", "sum", "keepdims forgotten; right for square arrays and axis 0",
           gradient(x=trailing)),
     Cause("gradient of a mean", "sum", "copied from mean", gradient(x=lambda c: c.gx * (c.gy.size / c.x.size))),
+    Cause("n for n − 1, backward too", "var", "NumPy's default taken for PyTorch's", arguments(correction=lambda c: 0)),
+    Cause("n for n − 1 in backward only", "var", "2/n·(x − x̄) from the lecture, whatever the divisor",
+          gradient(x=lambda c: c.gx * (count(c) - c.correction) / count(c))),
+    Cause("the mean is not taken off in backward", "var", "as if it were a mean of squares",
+          gradient(x=lambda c: with_axes(c, c.gy) * c.x * 2 / (count(c) - c.correction))),
+    Cause("the 2 of the square is forgotten", "var", "coursework", gradient(x=lambda c: c.gx / 2)),
+    Cause("not divided by the sum in backward", "logsumexp", "the exponentials kept from forward",
+          gradient(x=lambda c: with_axes(c, c.gy) * np.exp(c.x))),
+    Cause("the gradient goes to the largest", "logsumexp", "a soft maximum taken for a hard one",
+          gradient(x=lambda c: with_axes(c, c.gy) * (c.x == c.x.max(axes_of(c), keepdims=True)))),
     Cause("everything along the axis gets the gradient", "max", "the mask forgotten",
           gradient(x=lambda c: np.broadcast_to(with_axes(c, c.gy), c.x.shape))),
     Cause("shared out along the axis", "max", "copied from mean",

@@ -7,7 +7,7 @@ import numpy as np
 from .. import ops
 from ..kernels import reference
 from .cause import Cause, arguments, gradient, result
-from .subject import Subject
+from .subject import Subject, distinct
 
 REDUCTION = {"reduction": ("mean", "sum", "none")}
 
@@ -19,11 +19,22 @@ def with_labels(random, shapes):
     return [random.standard_normal(shapes[0]), random.permutation(labels)]
 
 
+def probable(random, shapes):
+    """Logits, and probabilities that are neither 0 nor 1."""
+    return [random.standard_normal(shapes[0]), random.uniform(0.1, 0.9, shapes[1])]
+
+
 SUBJECTS = (
     Subject("cross_entropy", ops.cross_entropy, ("logits", "target"), (lambda N, C: ((N, C), (N,)),),
             {"N": (3, 3, 6), "C": (2, 3, 5)}, REDUCTION, with_labels),
     Subject("mse_loss", ops.mse_loss, ("x", "target"), (lambda N, C: ((N, C), (N, C)),),
             {"N": (2, 3, 6), "C": (2, 2, 5)}, REDUCTION),
+    Subject("l1_loss", ops.l1_loss, ("x", "target"), (lambda N, C: ((N, C), (N, C)),),
+            {"N": (2, 3, 6), "C": (2, 2, 5)}, REDUCTION, distinct),
+    Subject("smooth_l1_loss", ops.smooth_l1_loss, ("x", "target"), (lambda N, C: ((N, C), (N, C)),),
+            {"N": (2, 3, 6), "C": (2, 2, 5)}, REDUCTION | {"beta": (1.0, 0.4)}),
+    Subject("binary_cross_entropy_with_logits", ops.binary_cross_entropy_with_logits, ("x", "target"),
+            (lambda N, C: ((N, C), (N, C)),), {"N": (2, 3, 6), "C": (2, 2, 5)}, REDUCTION, probable),
 )  # fmt: skip
 
 
@@ -39,6 +50,14 @@ def probabilities(c):
 
 def one_hot(c):
     return np.eye(c.logits.shape[1])[c.target]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def reduced(c, losses):
+    return losses if c.reduction == "none" else losses.sum() if c.reduction == "sum" else losses.mean()
 
 
 def whole(c):
@@ -76,6 +95,24 @@ CAUSES = (
     Cause("gradient divided by N, not by all elements", "mse_loss", "the batch taken for everything",
           gradient(x=lambda c: c.gx * whole(c) / (len(c.x) if whole(c) > 1 else 1),
                    target=lambda c: c.gtarget * whole(c) / (len(c.x) if whole(c) > 1 else 1))),
+    Cause("gradient is the difference, not its sign", "l1_loss", "mse's backward, copied",
+          gradient(x=lambda c: c.gx * np.abs(c.x - c.target), target=lambda c: c.gtarget * np.abs(c.x - c.target))),
+    Cause("beta forgotten in the quadratic part", "smooth_l1_loss", "Fast R-CNN's formula, where beta is 1",
+          result(lambda c: reduced(c, ops.where(
+              np.abs((c.x - c.target).data) < c.beta, (c.x - c.target) ** 2 * 0.5,
+              ops.abs(c.x - c.target) - c.beta / 2)))),
+    Cause("gradient d for d/beta", "smooth_l1_loss", "Fast R-CNN's formula, where beta is 1",
+          gradient(x=lambda c: c.gx * c.beta, target=lambda c: c.gtarget * c.beta)),
+    Cause("the straight part begins at 1, whatever beta is", "smooth_l1_loss", "an option that is passed on nowhere",
+          arguments(beta=lambda c: 1.0)),
+    Cause("gradient (p − t)·p·(1 − p)", "binary_cross_entropy_with_logits", "sigmoid's derivative taken once too often",
+          gradient(x=lambda c: c.gx * sigmoid(c.x) * (1 - sigmoid(c.x)))),
+    Cause("gradient x − t, without sigmoid", "binary_cross_entropy_with_logits", "logits taken for probabilities",
+          gradient(x=lambda c: c.gy / whole(c) * (c.x - c.target))),
+    Cause("sigmoid applied twice", "binary_cross_entropy_with_logits", "a network that ends in sigmoid",
+          arguments(x=lambda c: ops.sigmoid(c.x))),
+    Cause("the term of t = 0 forgotten", "binary_cross_entropy_with_logits", "−t·ln p alone",
+          result(lambda c: reduced(c, c.target * ops.softplus(-c.x)))),
     Cause("the target's gradient has the sign of x's", "mse_loss", "copied from x",
           gradient(target=lambda c: -c.gtarget)),
 )  # fmt: skip

@@ -34,7 +34,7 @@ def group_norm(
 ARRAYS = ("x", "weight", "bias")
 EPS = {"eps": (1e-5, 0.1)}
 # Two values of a channel are ±1 when they are normalised, whatever they were: the gradient is 0 and tells nothing.
-SIZES = {"N": (2, 2, 4), "C": (1, 3, 5), "H": (1, 2, 4), "W": (2, 3, 5), "G": (1, 2, 3)}
+SIZES = {"N": (2, 2, 4), "C": (1, 3, 5), "H": (1, 2, 4), "W": (2, 3, 5), "G": (1, 2, 3), "D": (3, 3, 5)}
 
 SUBJECTS = (
     Subject(
@@ -43,8 +43,8 @@ SUBJECTS = (
         spelled="ops.batch_norm({first}, None, None{rest}, training=True{options})",
     ),
     Subject(
-        "layer_norm", layer_norm, ARRAYS, (lambda N, W: ((N, W + 1), (W + 1,), (W + 1,)),), SIZES, EPS, optional=2,
-        others=(lambda N, C, W: ((N, C, W + 1), (W + 1,), (W + 1,)),),
+        "layer_norm", layer_norm, ARRAYS, (lambda N, D: ((N, D), (D,), (D,)),), SIZES, EPS, optional=2,
+        others=(lambda N, C, D: ((N, C, D), (D,), (D,)),),
         spelled="ops.layer_norm({first}, {first}.shape[-1:]{rest}{options})",
     ),
     Subject(

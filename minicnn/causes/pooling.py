@@ -12,6 +12,8 @@ from .cause import Cause, arguments, gradient, result
 from .convolution import SIZES, assigned, in_a_loop, odd_on_top, window
 from .subject import Subject, distinct
 
+IMAGES = (lambda N, C, H, W: ((N, C, H, W),),)
+
 SUBJECTS = (
     Subject(
         "max_pool2d", ops.max_pool2d, ("x",), (lambda N, C, H, W: ((N, C, H, W),),), SIZES,
@@ -23,6 +25,10 @@ SUBJECTS = (
         {"kernel_size": (2, (3, 2), 3), "stride": (1, 2, (2, 1)), "padding": (0, 1, ((0, 1), (1, 0)), "same"),
          "ceil_mode": (False, True), "count_include_pad": (True, False)},
     ),
+    Subject("global_avg_pool2d", ops.global_avg_pool2d, ("x",), IMAGES, SIZES),
+    Subject("global_max_pool2d", ops.global_max_pool2d, ("x",), IMAGES, SIZES, values=distinct),
+    Subject("adaptive_avg_pool2d", ops.adaptive_avg_pool2d, ("x",), IMAGES, SIZES,
+            {"output_size": (2, (3, 2), (2, 3))}),
 )  # fmt: skip
 
 
@@ -108,6 +114,28 @@ def shares(c):
     return c.gy / counts(c)
 
 
+def bins(c):
+    """Each output's place, and the rows and columns of its bin."""
+    (h, w), (p, q) = c.x.shape[2:], c.y.shape[2:]
+    for i, j in np.ndindex(p, q):
+        rows, columns = slice(i * h // p, -(-(i + 1) * h // p)), slice(j * w // q, -(-(j + 1) * w // q))
+        yield (..., i, j), (..., rows, columns), (rows.stop - rows.start) * (columns.stop - columns.start)
+
+
+def mean_bin(c):
+    factor = np.empty(c.y.shape[2:], c.y.dtype)
+    for output, _, size in bins(c):
+        factor[output] = size * factor.size / c.x[0, 0].size
+    return c.y * Tensor(factor, device=c.y.device)
+
+
+def bins_assign(c):
+    gx = np.zeros_like(c.x)
+    for output, covered, size in bins(c):
+        gx[covered] = c.gy[output][..., None, None] / size
+    return gx
+
+
 CAUSES = (
     Cause("padded with 0, not −∞", "max_pool2d", "DeZero, PyDyNet", result(zero_padded_max)),
     Cause("SAME with the odd row on top, of a maximum", "max_pool2d", "ports from TensorFlow",
@@ -138,4 +166,18 @@ CAUSES = (
           gradient(x=lambda c: c.gx * np.prod(window(c).kernel))),
     Cause("windows overwrite one another in the gradient", "avg_pool2d", "= for += where windows overlap",
           gradient(x=lambda c: assigned(columns_of(shares(c), window(c)), window(c), c.x.shape[2:]))),
+    Cause("global pooling sums", "global_avg_pool2d", "the division forgotten",
+          result(lambda c: c.y * float(c.x.shape[2] * c.x.shape[3]))),
+    Cause("global pooling's gradient is not divided", "global_avg_pool2d", "the sum's backward",
+          gradient(x=lambda c: np.broadcast_to(c.gy, c.x.shape))),
+    Cause("global pooling's gradient divided by rows only", "global_avg_pool2d", "H for H·W",
+          gradient(x=lambda c: c.gx * c.x.shape[3])),
+    Cause("the largest of all channels", "global_max_pool2d", "a reshape to (N, −1) before the maximum",
+          result(lambda c: c.y.max(axis=1, keepdims=True).broadcast_to(c.y.shape))),
+    Cause("everywhere the gradient of the largest", "global_max_pool2d", "the mask forgotten",
+          gradient(x=lambda c: np.broadcast_to(c.gy, c.x.shape))),
+    Cause("bins of unequal size divided by one number", "adaptive_avg_pool2d", "H·W/(P·Q) as the size of every bin",
+          result(mean_bin)),
+    Cause("the gradient assigns where bins overlap", "adaptive_avg_pool2d", "= for += in a loop over bins",
+          gradient(x=bins_assign)),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,16 +36,25 @@ class Fault:
             return row
         op = getattr(ops, self.cause.op)
         wrong = self.cause.plant(op)
+        within = wrong if row.function is op else _with_another(row.function, op, wrong)
 
         def function(*arguments: Any, **options: Any) -> Any:
             with replaced(ops, self.cause.op, wrong):  # a row may call the op in its own way
-                return row.function(*arguments, **options)
+                return within(*arguments, **options)
 
-        return dataclasses.replace(row, function=wrong if row.function is op else function)
+        return dataclasses.replace(row, function=function)
 
     def function(self, op: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The op as a function that has the fault whenever it is called, while the engine around it has not."""
         return self.cause.plant(op) if self.cause else Sandbox(self, op)
+
+
+def _with_another(function: Any, op: Any, wrong: Any) -> Any:
+    """The function with `wrong` where its closure holds `op`."""
+    cells = [types.CellType(wrong) if cell.cell_contents is op else cell for cell in function.__closure__ or ()]
+    again = types.FunctionType(function.__code__, function.__globals__, function.__name__, None, tuple(cells))
+    again.__defaults__, again.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return again
 
 
 @dataclass(frozen=True)

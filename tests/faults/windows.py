@@ -96,7 +96,8 @@ CONVOLUTION = (
           kernel("conv2d", lambda right: lambda x, w, *rest: right(x, w[:, :, ::-1, ::-1], *rest)),
           "forward_is_the_oracle"),
     Fault("weight gradient flipped", "conv2d", "the same code, backward",
-          kernel("conv2d_weight", lambda right: lambda *args: right(*args)[:, :, ::-1, ::-1].copy()),
+          kernel("conv2d_weight", lambda right: lambda *args: (
+              lambda gw, gb: (gw[:, :, ::-1, ::-1].copy(), gb))(*right(*args))),
           "gradient_is_the_derivative"),
     Fault("weight gradient transposed where the kernel is square", "conv2d", "im2col with (s, r) for (r, s)",
           after_backward(Conv2d, lambda self, gy, gx, gw, gb:
