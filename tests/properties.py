@@ -292,6 +292,29 @@ def each_gradient_by_itself(op: Op, case: Case, device: str) -> None:
         close(recorded.data, wanted, f"recorded gradient of input {position}")
 
 
+GIVEN_AWAY = {"Add", "Sub", "Maximum", "Concat", "BatchNorm", "FixedNorm"}  # their other gradients cost next to nothing
+
+
+@about(has_gradient, on_every_device=False)
+def nothing_for_nobody(op: Op, case: Case, device: str) -> None:
+    """If one input alone needs a gradient, no other is computed; and where the op is affine in it, it is not kept."""
+    arrays = case.arrays()
+    for position, array in enumerate(arrays):
+        if array is None or len(present(arrays)) == 1:
+            continue
+        tensors = tensors_of(arrays, device, requires_grad=False)
+        tensors[position].requires_grad_()
+        y = call(op, case, tensors, device)
+        nodes = [node for node in nodes_of(y) if type(node).__name__ not in GIVEN_AWAY]
+        if (op.affine == "all" or position in op.affine) and y.data.base is None:
+            kept = [a for node in nodes for a in arrays_in([node._saved, vars(node)]) if a.size > 1]
+            assert not any(owner(a) is owner(array) for a in kept), f"input {position} is kept for others' gradients"
+        for node in nodes:
+            returned = node.backward(*[Tensor(np.ones(shape, dtype), device=device) for shape, dtype in node.outputs])
+            for i, g in enumerate(returned if isinstance(returned, tuple) else (returned,)):
+                assert g is None or node.active[i], f"{node.name} computes the gradient of input {i} for nobody"
+
+
 # --- arrays of all kinds ----------------------------------------------------------------------------------------------
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from minicnn.kernels import window
 from minicnn.ops import arguments
-from minicnn.ops.conv import Conv2d
+from minicnn.ops.conv import Conv2d, ConvTranspose2d
 
-from .planting import Fault, after_backward, attribute, kernel
+from .planting import Fault, after_backward, attribute, forward, kernel
 
 
 def channels_in_turn(right):
@@ -88,11 +88,25 @@ def groups_share_a_gradient(right):
     return conv2d_weight
 
 
+def everything_kept(right):
+    def forward(self, x, w, b, window, groups):
+        y = right(self, x, w, b, window, groups)
+        self.save(x, w)
+        return y
+
+    return forward
+
+
 GEOMETRY = (
+    Fault("a weight that is learnt alone is kept", "conv2d (depthwise)", "save_for_backward of all that forward got",
+          forward(Conv2d, everything_kept), "nothing_for_nobody"),
     Fault("outputs of depthwise channels in turn", "conv2d (depthwise)", "weights moved from TensorFlow's order",
           kernel("conv2d", channels_in_turn), "forward_is_the_oracle"),
     Fault("groups share a weight gradient", "conv2d (depthwise)", "an einsum with one letter for two axes",
           kernel("conv2d_weight", groups_share_a_gradient), "gradient_is_the_derivative"),
+    Fault("a bias gradient that nobody asked for", "conv_transpose2d (stride above kernel)", "needs_input_grad ignored",
+          after_backward(ConvTranspose2d, lambda self, gy, gx, gw, gb: (gx, gw, gy.sum(axis=(0, 2, 3)))),
+          "nothing_for_nobody"),
     Fault("depthwise bias gradient of one channel for all", "conv2d (depthwise)", "a sum over one axis too many",
           after_backward(Conv2d, lambda self, gy, gx, gw, gb: (gx, gw, gb if gb is None else gb * 0.0 + gb.mean())),
           "gradient_is_the_adjoint"),
