@@ -2,6 +2,7 @@
 
 Given the analytic gradient and a numeric one, element by element, each rule below knows one classic mistake and the
 trace it leaves; the first rule that explains every element speaks. These are guesses: two mistakes can leave one trace.
+A name is given elsewhere (causes/), where it can be proved.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ class Evidence(NamedTuple):
     """What is known about one input x of y = f(x) and its gradient. The first four arrays have one shape.
 
     closest[i]: of the terms whose sum is numeric[i], one for each output (or each window) that reads x[i], the one
-    nearest to analytic[i]. y: the output, if there is one only and it has the shape of x, else None.
+    nearest to analytic[i]. readers[i]: how many outputs (of images: windows) read x[i].
+    y: the output, if there is one only and it has the shape of x, else None.
     """
 
     analytic: np.ndarray
     numeric: np.ndarray
     x: np.ndarray
     closest: np.ndarray
+    readers: np.ndarray
     y: np.ndarray | None = None
 
 
@@ -34,7 +37,7 @@ def gather(
     terms: Callable[[np.ndarray], list[np.ndarray]], analytic: np.ndarray, x: np.ndarray, y: np.ndarray | None
 ) -> Evidence:
     """The evidence about x, one element after the other: terms(direction) gives c·(J·direction) for each output."""
-    numeric, closest = np.zeros_like(x), np.zeros_like(x)
+    numeric, closest, readers = np.zeros_like(x), np.zeros_like(x), np.zeros(x.shape, int)
     for i in range(x.size):
         one = np.zeros_like(x)
         one.flat[i] = 1
@@ -44,7 +47,8 @@ def gather(
         parts = parts[parts != 0]
         numeric.flat[i] = sum(t.sum() for t in outputs)
         closest.flat[i] = parts[np.abs(parts - analytic.flat[i]).argmin()] if parts.size else 0
-    return Evidence(analytic, numeric, x, closest, y)
+        readers.flat[i] = sum(np.count_nonzero(t.any(axis=1) if t.ndim == 4 else t) for t in outputs)
+    return Evidence(analytic, numeric, x, closest, readers, y)
 
 
 def diagnose(evidence: Evidence) -> str:
@@ -68,11 +72,16 @@ def look_of(given: np.ndarray, right: np.ndarray) -> str:
         return f"it has shape {given.shape}, right is {right.shape}"
     if not np.isfinite(given).all():
         return f"{np.count_nonzero(~np.isfinite(given))} of {given.size} elements are NaN or inf"
-    evidence = Evidence(given, right, right, np.zeros_like(right))
+    evidence = Evidence(given, right, right, np.zeros_like(right), np.zeros(right.shape, int))
     for rule in (zero, factor, transposed, flipped, shifted, constant_missing, permuted):
         guess = rule(evidence)
         if guess:
-            for said, meant in (("a gradient", "an output"), ("gradient", "output"), ("analytic", "given"), ("numeric", "right")):
+            for said, meant in (
+                ("a gradient", "an output"),
+                ("gradient", "output"),
+                ("analytic", "given"),
+                ("numeric", "right"),
+            ):
                 guess = guess.replace(said, meant)
             return f"a guess: it looks like {guess}"
     return where_wrong(given, right)
@@ -194,7 +203,9 @@ def counted(e: Evidence) -> str:
         ratio = over[seen] / under[seen]
         whole = np.rint(ratio)
         if np.abs(ratio - whole).max() < 1e-4 and 1 <= whole.min() < whole.max() <= 1000:
-            return f"a gradient {what}: ratios are whole numbers from {whole.min():.0f} to {whole.max():.0f}"
+            overlap = ", at each place the number of windows that overlap there"
+            of_what = overlap if np.array_equal(whole, e.readers[seen]) else ""
+            return f"a gradient {what}: ratios are whole numbers from {whole.min():.0f} to {whole.max():.0f}{of_what}"
     return ""
 
 
@@ -213,7 +224,10 @@ def linear_missing(e: Evidence) -> str:
     """Batch norm: what its mean and variance contribute is α + β·x in each channel."""
     for axes in subsets(e.x.ndim):
         if _explained(e.analytic - e.numeric, e.x, axes, e.numeric):
-            return f"missing terms of a mean and a variance: analytic − numeric is α + β·x along {_axes(axes)}"
+            return (
+                "missing terms of a mean and a variance: analytic − numeric is α + β·x, a sum of multiples of 1 and x̂, "
+                f"along {_axes(axes)}"
+            )
     return ""
 
 

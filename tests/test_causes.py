@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import subprocess
 import sys
 from functools import partial
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import gradcheck, ops, use
-from minicnn.causes import CAUSES, SUBJECTS
+from minicnn.causes import CAUSES, SUBJECTS, norms
 from minicnn.causes.cause import Cause, arguments, gradient, result
 from minicnn.errors import ArgumentError, GradcheckError
 
@@ -133,6 +135,9 @@ UNKNOWN = [
     Cause("rows in reverse, forward", "max_pool2d", "", result(lambda c: c.y[:, :, ::-1])),
     Cause("divided twice", "avg_pool2d", "", gradient(x=lambda c: c.gx / 4)),
     Cause("of the label alone", "cross_entropy", "", gradient(logits=lambda c: np.where(c.glogits < 0, c.glogits, 0))),
+    Cause("too much of the mean term", "batch_norm", "",
+          gradient(x=lambda c: c.gx - 0.3 * norms.normal(c).scale * norms.normal(c).mean(c.gy))),
+    Cause("a bit of x̂", "batch_norm", "", gradient(x=lambda c: c.gx + 0.1 * norms.normal(c).x_hat * c.gy.sum())),
     Cause("smoothed", "cross_entropy", "", result(lambda c: c.y * 0.9 + 0.1)),
     Cause("of |x − t|", "mse_loss", "", gradient(x=lambda c: np.sign(c.x - c.target) * c.gy)),
     Cause("three mistakes", "mse_loss", "",
@@ -156,6 +161,8 @@ def test_what_is_not_in_the_catalogue_gets_no_name(cause):
         ("rows in reverse", "a guess: it looks like a gradient flipped along axis 0"),
         ("one pixel further", "a guess: it looks like"),
         ("one element", "wrong at 1 of"),
+        ("too much of the mean term", "a guess: it looks like a missing mean term"),
+        ("a bit of x̂", "a guess: it looks like missing terms of a mean and a variance"),
         ("rows in reverse, forward", "a guess: it looks like an output flipped along axis 2"),
     ],
 )
@@ -286,6 +293,17 @@ def test_the_snippet_runs_by_itself(tmp_path):
         [sys.executable, path], cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
     )
     assert run.returncode == 1 and "but right is" in run.stdout and "Mismatched elements" in run.stderr, run.stderr
+
+
+def test_what_the_readme_shows_is_what_comes():
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    code, shown = re.search(r"```python\n([^`]*like=[^`]*)```\n\n((?:    .*\n|\n)*)", readme).groups()
+    with pytest.raises(GradcheckError) as caught:
+        exec(code, {"numpy": np, "minicnn": minicnn})
+    lines = [line.strip() for line in f"GradcheckError: {caught.value}".splitlines()]
+    shown = [line.strip() for line in shown.splitlines() if line.strip() not in ("", "...")]
+    assert len(shown) >= 6
+    assert [line for line in lines if line in shown] == shown
 
 
 def test_the_smallest_call_still_tells():

@@ -152,6 +152,12 @@ def conv_assigned(x: np.ndarray, w: np.ndarray, windows: int) -> np.ndarray:
     return gx
 
 
+def readers(x: Tensor, size: int) -> Tensor:
+    """How many windows read each pixel."""
+    h, w = (np.convolve(np.ones(n - size + 1), np.ones(size)) for n in x.shape[2:])
+    return Tensor(np.outer(h, w))
+
+
 def spoilt(g: Tensor, index: tuple[int, ...], by: float) -> Tensor:
     array = g.data.copy()
     array[index] += by
@@ -309,6 +315,13 @@ WRONG = {
         op(pairs, lambda gy, x: (ops.pad(gy * 2, [(0, 1)]) + ops.pad(gy * 3, [(1, 0)])) / Tensor([1.0, 2, 2, 2, 1.0])
            .astype("float64")),
         [normal(5)], "averaged where it should be summed",
+    ),
+    "averages of windows that overlap": (
+        op(
+            lambda x, w: ops.conv2d(Tensor(x), Tensor(w)).data,
+            lambda gy, x, w: (ops.conv_transpose2d(gy, w) / readers(x, 3), ops.conv2d_weight(x, gy, 3)),
+        ),
+        [normal(2, 2, 5, 4), normal(3, 2, 3, 3)], "whole numbers from 1 to 6, at each place the number of windows",
     ),
     "counted twice": (
         square(lambda gy, x: gy * x * Tensor(np.array([2.0, 4.0, 2.0, 4.0]))), [normal(3, 4)], "counted several times",

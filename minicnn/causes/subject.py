@@ -25,7 +25,7 @@ from ..tensor import Tensor
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
-Values = Callable[[np.random.Generator, Shapes], list[np.ndarray]]
+Values = Callable[[Any, Shapes], list[np.ndarray]]  # from a np.random.Generator, which is slow to import
 
 ATTEMPTS = 200  # at a call that the op accepts and that has unequal sizes
 
