@@ -105,7 +105,7 @@ class LinearGradient(Function):
     name = "linear_gradient"
 
     def forward(self, gy, x, w, y, needs):
-        self.macs = gy.size * sum(factor.shape[1] for factor in (x, w) if factor is not None)
+        self.macs = gy.size * sum(factor.shape[1] for factor, needed in zip((w, x), needs, strict=False) if needed)
         return tuple(g for g in kernels.linear_gradient(gy, y, x, w, needs) if g is not None)
 
 

@@ -1,0 +1,88 @@
+"""Options at the very edge of what is allowed, on both sides of it, and the work that ops say they do."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor, grad, ops
+from minicnn.errors import ArgumentError, ShapeError
+from minicnn.explain import TimerHook
+
+
+def ones(*shape, dtype="float32", **options):
+    return Tensor(np.ones(shape, dtype), **options)
+
+
+X, IMAGE = ones(2, 3), ones(1, 1, 5, 5)
+
+BAD = {
+    "transposed channels": (lambda: ops.conv_transpose2d(ones(1, 2, 3, 3), ones(3, 1, 2, 2)), ShapeError,
+                            r"conv_transpose2d expects 3 input channels, got 2: input has shape \(1, 2, 3, 3\)"),
+    "output_padding −1": (lambda: ops.conv_transpose2d(IMAGE, ones(1, 1, 3, 3), output_padding=-1), ArgumentError,
+                          r"conv_transpose2d of x \(1, 1, 5, 5\): output_padding must be .* got -1"),
+    "output_padding of rows": (lambda: ops.conv_transpose2d(IMAGE, ones(1, 1, 3, 3), stride=(1, 2), output_padding=1),
+                               ArgumentError, r"output_padding \(1, 1\) must be smaller than stride \(1, 2\)"),
+    "no rows left": (lambda: ops.conv_transpose2d(ones(1, 1, 2, 3), ones(1, 1, 1, 1), padding=(1, 0)), ShapeError,
+                     r"would have size \(0, 3\): pad less"),
+    "gy of others": (lambda: ops.conv2d_weight(IMAGE, ones(1, 1, 4, 3), 3), ShapeError,
+                     r"conv2d_weight: x .* gives \(N, P, Q\) \(1, 3, 3\), gy is \(1, 1, 4, 3\)"),
+    "groups of gy": (lambda: ops.conv2d_weight(ones(1, 2, 2, 2), ones(1, 3, 2, 2), 1, groups=2), ShapeError,
+                     r"conv2d_weight: groups=2 must divide the 2 channels of .* and the 3 channels of \(1, 3, 2, 2\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_just_outside(name):
+    call, error, words = BAD[name]
+    with pytest.raises(error) as caught:
+        call()
+    assert re.search(words, str(caught.value)), caught.value
+
+
+INSIDE = {
+    "an image of one row": (lambda: ops.conv_transpose2d(ones(1, 1, 1, 2), ones(1, 1, 1, 1)), np.ones((1, 1, 1, 2))),
+    "alpha 0": (lambda: ops.local_response_norm(X, 3, alpha=0.0, k=4.0, beta=0.5), np.full((2, 3), 0.5)),
+    "beta 0": (lambda: ops.local_response_norm(X, 3, beta=0), np.ones((2, 3))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_just_inside(name):
+    call, expected = INSIDE[name]
+    np.testing.assert_allclose(call().data, expected, rtol=1e-6)
+
+
+# --- multiply-adds ----------------------------------------------------------------------------------------------------
+
+
+def multiply_adds(call, *tensors):
+    """By op, of a call and its gradients, recorded: every product that a loop over all indices would take."""
+    with TimerHook() as timer:
+        y = call(*tensors)
+        grad(y, tensors, ones(*y.shape), create_graph=True)
+    return {row.name: row.macs for row in timer.rows if row.macs}
+
+
+def test_multiply_adds():
+    """x and w have 4 channels in 2 groups, there are 6 outputs, 3 × 2 taps, 2 images of 5 × 7: 3 × 6 of them fit."""
+    x, w = ones(2, 4, 5, 7, requires_grad=True), ones(6, 2, 3, 2, requires_grad=True)
+    each = (2 * 6 * 3 * 6) * (2 * 3 * 2)
+    assert multiply_adds(lambda x, w: ops.conv2d(x, w, groups=2), x, w) == {
+        "conv2d": each, "conv_transpose2d": each, "conv2d_weight": each}  # fmt: skip
+    fused = multiply_adds(lambda x, w: ops.conv2d_relu_max_pool2d(x, w, groups=2), x, w)
+    assert fused == {"conv2d_relu_max_pool2d": each, "conv_transpose2d": each, "conv2d_weight": each}
+    a, b = ones(2, 3, 4, requires_grad=True), ones(4, 5, requires_grad=True)
+    assert multiply_adds(ops.matmul, a, b) == {"matmul": 3 * 120}
+    x, w = ones(3, 4, requires_grad=True), ones(5, 4, requires_grad=True)
+    assert multiply_adds(ops.linear, x, w) == {"linear": 60, "matmul": 60, "linear_weight": 60}
+    x, w = ones(2, 3, requires_grad=True), ones(4, 3, requires_grad=True)
+    assert multiply_adds(lambda x, w: ops.einsum("nk,mk->nm", x, w), x, w) == {"einsum": 3 * 24}
+
+
+def test_multiply_adds_of_gradients_in_one_pass():
+    x, w = ones(3, 4, requires_grad=True), ones(5, 4, requires_grad=True)
+    for needed, count in ((x, 60), (w, 60), ((x, w), 120)):
+        with TimerHook() as timer:
+            grad(ops.linear(x, w), needed, ones(3, 5))
+        assert {row.name: row.macs for row in timer.rows} == {"linear": 60, "linear_gradient": count}
