@@ -122,6 +122,8 @@ UNKNOWN = [
     Cause("leaks", "relu", "", gradient(x=lambda c: np.where(c.x > 0, c.gy, 0.01 * c.gy))),
     Cause("leaks forward", "relu", "", result(lambda c: ops.where(c.x.data > 0, c.x, c.x * 0.01))),
     Cause("axis 0", "log_softmax", "", gradient(x=lambda c: c.gy - np.exp(c.y) * c.gy.sum(0, keepdims=True))),
+    Cause("broadcast not undone, and halved", "add", "", gradient(a=lambda c: c.gy / 2, b=lambda c: c.gy / 2)),
+    Cause("transposed, and halved", "linear", "", gradient(weight=lambda c: c.gweight.T / 2)),
     Cause("weight decay", "linear", "", gradient(weight=lambda c: c.gweight + 0.01 * c.weight)),
     Cause("no bias gradient", "linear", "", gradient(bias=lambda c: 0 * c.gbias)),
     Cause("rows in reverse", "linear", "", gradient(x=lambda c: c.gx[::-1])),
@@ -149,7 +151,8 @@ UNKNOWN = [
 def test_what_is_not_in_the_catalogue_gets_no_name(cause):
     error = complaint(with_mistakes(cause), cause.op)
     assert error.causes == [] and "The cause" not in str(error)
-    assert any(words in error.guess for words in ("nor two of them", "cotangent of zeros", "not linear"))
+    told = ("nor two of them", "cotangent of zeros", "not linear", "of shape")
+    assert any(words in error.guess for words in told), error.guess
     with pytest.raises(AssertionError), use("reference"):
         exec(error.snippet, {cause.op: with_mistakes(cause)})
 
