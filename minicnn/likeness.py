@@ -89,7 +89,7 @@ class Judgement(NamedTuple):
 
     def is_wrong(self, mine: Result, right: Result, place: int | None) -> bool:
         """Whether the output (place None), or the gradient at a place, is not that of the op."""
-        return not close(mine.at(place), right.at(place), self.settings.rtol)
+        return not close(mine.at(place), right.at(place), self.settings.rtol, self.settings.atol)
 
     def is_wrong_in_numbers(self, case: Case, mine: Result) -> bool:
         read = mine.error is None or mine.gradients is not None
@@ -247,14 +247,16 @@ def _without_refused(subject: Subject, candidate: Candidate, wanted: Wanted, see
 
 
 def _given(subject: Subject, wanted: Wanted, inputs: Sequence[Any], seed: int) -> Case:
-    """The call that the user gave."""
+    """The call that the user gave, with the plainest options: defaults may differ."""
     arrays = tuple(np.asarray(array_of(x)) for x in inputs)
     arrays = tuple(array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays)
-    cotangent = subject.cotangent(arrays, wanted.fixed, np.random.default_rng(seed))
+    named = subject.options if wanted.options is None else wanted.options
+    options = {**{name: subject.options[name][0] for name in named}, **wanted.fixed}
+    cotangent = subject.cotangent(arrays, options, np.random.default_rng(seed))
     if cotangent is None:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ArgumentError(f"ops.{subject.op} does not take inputs of shapes {shapes}, or gives nothing for them")
-    return Case(arrays, cotangent, wanted.fixed)
+    return Case(arrays, cotangent, options)
 
 
 def _bound(candidate: Candidate, case: Case) -> Callable[..., Any]:

@@ -24,6 +24,7 @@ from .cause import Cause
 from .subject import Case, Subject, as_argument
 
 EXACT = 1e-9  # of the largest number: the same formula, summed in another order
+ZERO = 1e-12  # what rounding leaves of a difference of numbers near 1
 MOST = 2  # names that cannot be told apart: with more it is a guess
 
 
@@ -92,15 +93,15 @@ def result_of_op(subject: Subject, case: Case, *causes: Cause) -> Result:
         return result_of(function, case)
 
 
-def close(a: np.ndarray | None, b: np.ndarray | None, within: float) -> bool:
-    """Equal shapes, and numbers that differ by no more than this part of the largest."""
+def close(a: np.ndarray | None, b: np.ndarray | None, within: float, zero: float = ZERO) -> bool:
+    """Equal shapes, and numbers that differ by no more than this part of the largest, or less than `zero`."""
     if a is None or b is None or a.shape != b.shape:
         return a is None and b is None
     finite = np.isfinite(a)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(b[finite]).all():
         return False
     largest = max(float(np.abs(x[finite]).max(initial=0)) for x in (a, b))
-    return float(np.abs(a[finite] - b[finite]).max(initial=0)) <= within * largest
+    return float(np.abs(a[finite] - b[finite]).max(initial=0)) <= within * largest + zero
 
 
 def same_gradients(a: Result, b: Result) -> bool:
