@@ -207,5 +207,5 @@ NORMALISATION = (
        order=3, analytic=True, keeps=(0,), composition=local_response_norm_composed,
        edges=(edge((0, 3, 2), size=3), edge((2, 0, 3), size=3), edge((2, 3, 0), size=2), edge((1, 1), size=5),
               edge((1, 3, 1, 1), size=1, alpha=1.0), edge((2, 4, 3), values="large", size=3, alpha=1.0),
-              edge((2, 7, 300), size=4, alpha=1.0))),
+              edge((2, 7, 300), size=4, alpha=1.0), edge((1, 3, 2), size=6, alpha=1.0))),
 )  # fmt: skip
