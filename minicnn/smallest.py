@@ -27,13 +27,8 @@ def smallest(subject: Subject, case: Case, wanted: Wanted, fails: Callable[[Case
             case = smaller
             smaller = next((c for c in _smaller(subject, case, wanted) if fails(c)), None)
     for decimals in (1, 2):
-        rounded = replace(
-            case,
-            arrays=tuple(
-                np.round(array, decimals) + 0.0 if array.dtype.kind == "f" else array for array in case.arrays
-            ),
-            cotangent=None if case.cotangent is None else np.round(case.cotangent, 1),
-        )
+        arrays = (np.round(a, decimals) + 0.0 if a.dtype.kind == "f" else a for a in case.arrays)  # + 0.0: no −0.0
+        rounded = replace(case, arrays=tuple(arrays), cotangent=np.round(case.cotangent, 1) + 0.0)
         if (subject.values is smooth or _as_far_apart(case, rounded)) and fails(rounded):
             return rounded
     return case

@@ -41,7 +41,9 @@ class Result(NamedTuple):
 
     def at(self, place: int | None) -> np.ndarray | None:
         """The gradient at a place, or the output (None), if there is one."""
-        return self.y if place is None else None if self.gradients is None else self.gradients[place]
+        if place is None:
+            return self.y
+        return None if self.gradients is None else self.gradients[place]
 
 
 Call = tuple[Case, Result]

@@ -26,8 +26,9 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
 
 
 def group_norm(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, num_groups: int = 2, eps: float = 1e-5
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, num_groups: int, eps: float = 1e-5
 ) -> Tensor:
+    """Arrays first."""
     return ops.group_norm(x, num_groups, weight, bias, eps=eps)
 
 
@@ -203,7 +204,7 @@ def interleaved(c):
     """Channel i belongs to group i mod G."""
     order = np.argsort(np.arange(c.x.shape[1]) % c.num_groups, kind="stable")
     weight, bias = (a if a is None else a[order] for a in (c.weight, c.bias))
-    return group_norm(c.x[:, order], weight, bias, c.num_groups, c.eps)[:, np.argsort(order)]
+    return group_norm(c.x[:, order], weight, bias, num_groups=c.num_groups, eps=c.eps)[:, np.argsort(order)]
 
 
 def groups_unbiased(c):

@@ -113,6 +113,8 @@ class Subject:
             for form, shapes in enumerate(self.forms if wanted.ranks is None else self.forms + self.others)
             if {name for name, needed in _parameters(shapes) if needed} <= {*self.sizes, *named, *wanted.fixed}
         ]
+        if not forms:
+            return
         turns = [
             0 if number == 0 else _in_turn(len(v), number, [seed, k]) for k, v in enumerate([forms, *named.values()])
         ]

@@ -18,7 +18,7 @@ from .planting import Fault
 @functools.cache
 def by_planting_alone(op: str) -> set[str]:
     """What rejects an op that is planted from outside, with nothing wrong in it: what it keeps in memory, say."""
-    harmless = Fault("", op, "", None, "", cause=Cause("", op, "", gradient()))
+    harmless = Fault("", op, "", None, "", cause=Cause("", op.split(" ")[0], "", gradient()))
     return set(rejections(harmless.into(ROWS[op]), harmless.device))
 
 
