@@ -36,8 +36,9 @@ def backward(
     Raises GraphError if there is no graph or it was consumed, ShapeError if gradient has another shape.
     """
     retain = create_graph if retain_graph is None else retain_graph
-    for leaf, total in Walk([tensor], [gradient], None, retain, create_graph).leaves():
-        with set_grad_enabled(create_graph):
+    reached = Walk([tensor], [gradient], None, retain, create_graph).leaves()
+    with set_grad_enabled(create_graph):
+        for leaf, total in reached:
             leaf.grad = total if leaf.grad is None else Accumulate.apply(leaf.grad, total)
 
 
@@ -166,12 +167,12 @@ class Walk:
         """All gradients of this node's outputs are complete: run its backward and deliver what it returns."""
         arrived = self.gradients.pop(node)
         for index, gradient in enumerate(arrived):
-            if gradient is not None:
+            if gradient is not None and node.output_hooks:
                 arrived[index] = _through_hooks(gradient, node.output_hooks.get(index))
-            if (id(node), index) in self.found:
+            if self.found and (id(node), index) in self.found:
                 self.found[id(node), index] = arrived[index]
-        node.active = [edge is not None and self._is_useful(edge) for edge in node.edges]
-        if any(node.active):
+        node.active = [edge is not None and (self.useful is None or self._is_useful(edge)) for edge in node.edges]
+        if True in node.active:
             if isinstance(node, Recompute):
                 self.go_inside(node, arrived)
             else:
@@ -183,10 +184,11 @@ class Walk:
 
     def pass_on(self, node: Function, complete: list[Tensor]) -> None:
         """Run a node's backward, and deliver what it returns."""
-        returned = _call_backward(node, complete)
+        returned, active = _call_backward(node, complete), node.active
         for position, (edge, gradient) in enumerate(zip(node.edges, returned, strict=True)):
-            if edge is not None and gradient is not None and node.active[position]:
-                if gradient.shape != edge.shape or gradient.dtype != edge.dtype:
+            if edge is not None and gradient is not None and active[position]:
+                array = gradient.data
+                if array.shape != edge.shape or array.dtype != edge.dtype:
                     raise GraphError(
                         f"backward of {node.name} returned a gradient of shape {gradient.shape}, {gradient.dtype} "
                         f"for input {position} of shape {edge.shape}, {edge.dtype}: they must be equal"
@@ -208,7 +210,7 @@ class Walk:
         """The leaves that were reached, each with a gradient whose array is its own."""
         done = []
         for leaf, gradient, shared in self.leaf_gradients.values():
-            total = _through_hooks(gradient, leaf.hooks)
+            total = _through_hooks(gradient, leaf.hooks) if leaf.hooks else gradient
             done.append((leaf, self._own(total) if shared or leaf.hooks else total))
         return done
 
@@ -306,9 +308,15 @@ def _is_shared(
 ) -> bool:
     """Whether anything else may hold this gradient's array: another gradient, what forward saved, a view's owner."""
     array = gradient.data
-    others = [*arrived, *returned[:position], *returned[position + 1 :]]
-    held = [other.data for other in others if other is not None] + [entry.array for entry in node._saved]
-    return array.base is not None or any(array is other for other in held)
+    if array.base is not None:
+        return True
+    for other in arrived:
+        if other.data is array:
+            return True
+    for index, returned_one in enumerate(returned):
+        if index != position and returned_one is not None and returned_one.data is array:
+            return True
+    return any(entry.array is array for entry in node._saved)
 
 
 def _through_hooks(gradient: Tensor, hooks: Sequence[Callable] | None) -> Tensor:

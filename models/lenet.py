@@ -10,7 +10,7 @@ import numpy as np
 
 from minicnn import Tensor, ops
 from minicnn.errors import ArgumentError
-from minicnn.nn import Conv2d, Linear, MaxPool2d, Module, Parameter, ParameterList, ReLU, Sequential, init
+from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, Parameter, ParameterList, ReLU, Sequential, init
 
 from .registry import register
 
@@ -151,14 +151,14 @@ class LeNet5(Module):
         super().__init__()
         self.features = Sequential(
             Conv2d(in_channels, 6, 5), ReLU(), MaxPool2d(2),
-            Conv2d(6, 16, 5), ReLU(), MaxPool2d(2),
+            Conv2d(6, 16, 5), ReLU(), MaxPool2d(2), Flatten(),
         )  # fmt: skip
         self.fc1 = Linear(16 * 5 * 5, 120)
         self.fc2 = Linear(120, 84)
         self.fc3 = Linear(84, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x).flatten(1)
+        x = self.features(x)
         x = self.fc1(x, relu=True)  # relu(fc1(x)), in one pass
         x = self.fc2(x, relu=True)
         return self.fc3(x)

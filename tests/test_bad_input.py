@@ -387,7 +387,7 @@ RIGHT |= {
     "prelu": (X, ones(3)), "softplus": (X, 1.0, 20.0), "stochastic_depth": (X, 0.5, "row", True),
 }  # fmt: skip
 RIGHT |= {
-    "conv2d_relu_max_pool2d": (IMAGE, KERNEL, None, 1, 0, 1, 1, 2, 2, 0, 1, False),
+    "conv2d_relu_max_pool2d": (IMAGE, KERNEL, None, 1, 0, 1, 1, 2, 2, 0, 1, False, True),
     "linear_relu": (X, ones(2, 3), None),
 }  # fmt: skip
 RIGHT |= {name: (X,) for name in ("hard_sigmoid", "hard_swish", "mish", "relu6", "selu", "silu", "swish")}

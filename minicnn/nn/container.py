@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .activation import ReLU
-from .layers import Conv2d, Linear
+from .layers import Conv2d, Flatten, Linear
 from .module import Module, Parameter
 from .pool import MaxPool2d
 
@@ -49,18 +49,26 @@ class Sequential(Module):
 
 
 FUSED: dict[tuple[type, ...], Callable[..., Any]] = {
+    (Conv2d, ReLU, MaxPool2d, Flatten): lambda conv, relu, pool, flatten, x: conv(x, relu_and_pool=pool, flat=True),
     (Conv2d, ReLU, MaxPool2d): lambda conv, relu, pool, x: conv(x, relu_and_pool=pool),
     (Linear, ReLU): lambda linear, relu, x: linear(x, relu=True),
     (ReLU, MaxPool2d): lambda relu, pool, x: pool(x, after_relu=True),
 }
 
 
+def _usual(module: Module) -> bool:
+    """Whether its options are what a fused op assumes: one result from MaxPool2d, all axes but the first flattened."""
+    if isinstance(module, Flatten):
+        return module.start_dim == 1
+    return not (isinstance(module, MaxPool2d) and module.return_indices)
+
+
 def _longest_fused(modules: list[Module], position: int) -> tuple[int, Callable[..., Any]]:
     """How many modules from `position` on are computed together, and how."""
-    for length in (3, 2):
+    for length in (4, 3, 2):
         run = modules[position : position + length]
         call = FUSED.get(tuple(type(module) for module in run))
-        if call is not None and not any(module.has_hooks for module in run):
+        if call is not None and not any(module.has_hooks or not _usual(module) for module in run):
             return length, call
     return 1, lambda module, x: module(x)
 

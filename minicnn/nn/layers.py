@@ -120,15 +120,13 @@ class Conv2d(_Convolution):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
 
-    def forward(self, x: Tensor, relu_and_pool: MaxPool2d | None = None) -> Tensor:
+    def forward(self, x: Tensor, relu_and_pool: MaxPool2d | None = None, flat: bool = False) -> Tensor:
         options = self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         if relu_and_pool is None:
             return ops.conv2d(x, *options)
         pool = relu_and_pool
-        if pool.return_indices:
-            return pool(ops.conv2d(x, *options), after_relu=True)
         return ops.conv2d_relu_max_pool2d(
-            x, *options, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+            x, *options, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, flat
         )
 
 

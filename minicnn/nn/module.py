@@ -58,10 +58,11 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for kind in ("_parameters", "_buffers", "_modules"):
-            owned = self.__dict__.get(kind, {})
-            if name in owned:
-                return owned[name]
+        own = self.__dict__
+        if "_parameters" in own:  # not before __init__ has run
+            for owned in (own["_parameters"], own["_modules"], own["_buffers"]):
+                if name in owned:
+                    return owned[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
@@ -234,6 +235,8 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """forward(), between the hooks. An error on its way out learns the path of the module it came from."""
         try:
+            if not self.has_hooks:
+                return self.forward(*inputs, **options)
             for pre_hook in tuple(self._forward_pre_hooks):
                 pre_hook(self, inputs)
             output = self.forward(*inputs, **options)

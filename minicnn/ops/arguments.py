@@ -5,6 +5,7 @@ A message is one sentence, and names the op and the shapes; nothing that is wron
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -175,6 +176,22 @@ def window_for(
     ceil_mode: Any = False, fits: bool = True,
 ) -> Window:  # fmt: skip
     """The same for images of that shape."""
+    options = kernel_size, stride, padding, dilation
+    make = _window if all(map(_is_plain, options)) else _window.__wrapped__
+    return make(op, shape, *options, ceil_mode, fits)
+
+
+def _is_plain(option: Any) -> bool:
+    """Whether it is equal only to what means the same: 1 == True == 1.0, and of those 1 alone is a size."""
+    kind = type(option)
+    return kind is int or kind is str or (kind is tuple and all(type(part) is int for part in option))
+
+
+@functools.lru_cache(maxsize=4096)
+def _window(
+    op: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any,
+    fits: bool,
+) -> Window:  # fmt: skip
     try:
         window = make_window(shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
         if fits:

@@ -8,6 +8,7 @@ from typing import Any
 from .. import kernels
 from ..function import Function, is_grad_enabled
 from ..tensor import Tensor
+from .arguments import flag
 from .conv import conv2d_gradients, conv2d_window
 from .pool import MaxScatter, pool_window
 
@@ -15,22 +16,24 @@ from .pool import MaxScatter, pool_window
 class Conv2dReLUMaxPool2d(Function):
     """max_pool2d(relu(conv2d(x, w, b))), the block of which the first CNNs are made.
 
-    x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q). Nothing of the convolution's full size is
-    written or kept: backward needs x, w and who won each window (no one, where relu let nothing through).
+    x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q), or with `flat` (N, K·P·Q). Nothing of the
+    convolution's full size is written or kept: backward needs x, w and who won each window (no one, where relu let
+    nothing through).
     """
 
     name = "conv2d_relu_max_pool2d"
 
-    def forward(self, x, w, b, window, groups, pool):
+    def forward(self, x, w, b, window, groups, pool, flat):
         self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None)
         self.window, self.groups, self.size = window, groups, x.shape[2:]
         self.pooled_size, self.pool = window.output_size(x.shape[2:]), pool
         y, self.indices = kernels.conv2d_relu_max_pool2d(x, w, b, window, groups, pool)
         self.macs = len(y) * w.size * math.prod(self.pooled_size)
-        return y
+        return kernels.reshape(y, (len(y), math.prod(y.shape[1:]))) if flat else y
 
     def backward(self, gy):
         if is_grad_enabled() or not self.needs_grad(1):  # by the ops, which can be differentiated again
+            gy = gy.reshape(self.indices.shape)
             return conv2d_gradients(self, MaxScatter.apply(gy, indices=self.indices, size=self.pooled_size))
         found = iter(Conv2dReLUMaxPool2dGradient.apply(
             gy, *self.saved, indices=self.indices, window=self.window, groups=self.groups, pool=self.pool,
@@ -45,6 +48,7 @@ class Conv2dReLUMaxPool2dGradient(Function):
     name = "conv2d_relu_max_pool2d_gradient"
 
     def forward(self, gy, x, w, indices, window, groups, pool, needs):
+        gy = kernels.reshape(gy, indices.shape)
         found = kernels.conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs)
         return tuple(gradient for gradient in found if gradient is not None)
 
@@ -65,12 +69,14 @@ def conv2d_relu_max_pool2d(
     pool_padding: Any = 0,
     pool_dilation: Any = 1,
     ceil_mode: bool = False,
+    flat: bool = False,
 ) -> Tensor:
     """max_pool2d(relu(conv2d(x, weight, bias, stride, padding, dilation, groups)), pool_size, ...) in one pass.
 
-    Options, shapes and errors as conv2d and max_pool2d.
+    flat: flattened from axis 1 on, for a linear layer. Options, shapes and errors as conv2d and max_pool2d.
     """
     window, groups = conv2d_window(x, weight, bias, stride, padding, dilation, groups)
     size = (x.shape[0], weight.shape[0], *window.output_size(x.shape[2:]))
     pool = pool_window("max_pool2d", size, pool_size, pool_stride, pool_padding, pool_dilation, ceil_mode)
-    return Conv2dReLUMaxPool2d.apply(x, weight, bias, window=window, groups=groups, pool=pool)
+    flat = flag("conv2d_relu_max_pool2d", "flat", flat)
+    return Conv2dReLUMaxPool2d.apply(x, weight, bias, window=window, groups=groups, pool=pool, flat=flat)

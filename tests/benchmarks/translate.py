@@ -26,7 +26,7 @@ class TorchLeNet5(tnn.Module):
         self.fc1, self.fc2, self.fc3 = layer(ours.fc1), layer(ours.fc2), layer(ours.fc3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.features(x).flatten(1)
+        x = self.features(x)
         return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
 
 
@@ -92,6 +92,7 @@ TRANSLATIONS = {
     nn.Conv2d: _convolution,
     nn.Linear: _linear,
     nn.ReLU: lambda ours: tnn.ReLU(),
+    nn.Flatten: lambda ours: tnn.Flatten(ours.start_dim),
     nn.MaxPool2d: lambda ours: tnn.MaxPool2d(ours.kernel_size, ours.stride, ours.padding, ours.dilation),
     Subsampling: TorchSubsampling,
     PartialConv2d: TorchPartialConv2d,

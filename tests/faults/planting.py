@@ -16,6 +16,7 @@ from minicnn.causes.cause import Cause
 from minicnn.function import Function
 from minicnn.kernels import reference, window
 from minicnn.kernels.window import Window
+from minicnn.ops import arguments
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def forget_geometry() -> None:
-    for thing in (*vars(window).values(), *vars(Window).values()):
+    for thing in (*vars(window).values(), *vars(Window).values(), *vars(arguments).values()):
         if hasattr(thing, "cache_clear"):
             thing.cache_clear()
 

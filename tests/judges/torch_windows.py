@@ -66,8 +66,9 @@ def pooled(pool, x, kernel_size, stride, padding, dilation, ceil_mode, value=-ma
     return y[:, :, :p, :q]
 
 
-def conv2d_relu_max_pool2d(x, w, b=None, pool_size=2, pool_stride=None, ceil_mode=False, **options):
-    return max_pool2d(F.relu(conv2d(x, w, b, **options)), pool_size, pool_stride, ceil_mode=ceil_mode)
+def conv2d_relu_max_pool2d(x, w, b=None, pool_size=2, pool_stride=None, ceil_mode=False, flat=False, **options):
+    y = max_pool2d(F.relu(conv2d(x, w, b, **options)), pool_size, pool_stride, ceil_mode=ceil_mode)
+    return y.flatten(1) if flat else y
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):

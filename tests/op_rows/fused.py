@@ -21,6 +21,7 @@ def conv_pool_inputs(choose: Choices) -> Case:
     options["pool_size"] = choose.one_of(2, 2, 2, (2, 1), 1)
     options["pool_stride"] = choose.one_of(None, None, 1, 2)
     options["ceil_mode"] = choose.one_of(False, False, True)
+    options["flat"] = choose.maybe()
     if min(windows.output_size(size, kernel, options["stride"], options["padding"], options["dilation"])) < 2:
         options["pool_size"] = 1
     bias = (k,) if choose.integer(0, 3) else None
@@ -33,7 +34,7 @@ POOLING = ("pool_size", "pool_stride", "pool_padding", "pool_dilation", "ceil_mo
 
 def split_options(options):
     """Those of the convolution, and those of the pooling under its own names."""
-    options = dict(options)
+    options = {name: value for name, value in options.items() if name != "flat"}
     taken = {name: options.pop(name) for name in POOLING if name in options}
     taken.setdefault("pool_size", 2)
     return options, {name.replace("pool_size", "kernel_size").replace("pool_", ""): taken[name] for name in taken}
@@ -41,12 +42,14 @@ def split_options(options):
 
 def conv_pool_composed(x, w, b, **options):
     convolving, pooling = split_options(options)
-    return ops.max_pool2d(ops.relu(ops.conv2d(x, w, b, **convolving)), **pooling)
+    y = ops.max_pool2d(ops.relu(ops.conv2d(x, w, b, **convolving)), **pooling)
+    return ops.flatten(y, 1) if options.get("flat") else y
 
 
 def conv_pool_oracle(x, w, b, **options):
     convolving, pooling = split_options(options)
-    return windows.relu_max_pool2d(windows.conv2d(x, w, b, **convolving), **pooling)
+    y = windows.relu_max_pool2d(windows.conv2d(x, w, b, **convolving), **pooling)
+    return y.reshape(len(y), y[0].size if len(y) else 0) if options.get("flat") else y
 
 
 FUSED = (

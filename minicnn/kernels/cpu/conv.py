@@ -130,26 +130,26 @@ def conv2d_relu_max_pool2d(
 
 
 def conv2d_relu_max_pool2d_gradient(
-    gy: np.ndarray, winners: np.ndarray, x: np.ndarray, w: np.ndarray, window: Window, groups: int, pool: Window,
+    gy: np.ndarray, indices: np.ndarray, x: np.ndarray, w: np.ndarray, window: Window, groups: int, pool: Window,
     needs: tuple[bool, bool, bool],
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """The gradients in x, w and b, each None unless needed; the full-sized gradient exists for one band at a time."""
     size = window.output_size((x.shape[2], x.shape[3]))
     gx = gw = gb = None
     if not tiles_2x2(pool, size) or gy.size == 0:
-        gradient = max_pool2d_scatter(gy, winners, size)
+        gradient = max_pool2d_scatter(gy, indices, size)
         if needs[0]:
             gx = conv_transpose2d(gradient, w, None, window, groups, (x.shape[2], x.shape[3]))
         if needs[1] or needs[2]:
             gw, gb = conv2d_weight(x, gradient, window, groups, needs[2])
         return gx, gw if needs[1] else None, gb
     if needs[0]:
-        gx = _input_gradient(gy, w, None, window, groups, (x.shape[2], x.shape[3]), size, winners)
+        gx = _input_gradient(gy, w, None, window, groups, (x.shape[2], x.shape[3]), size, indices)
     if (needs[1] or needs[2]) and sparse.fits(x.shape, window, groups, x.dtype.char):
-        gw, gb = sparse.weight_gradient(_plain(x, x.dtype), _plain(gy, x.dtype), _plain(winners, winners.dtype), window,
+        gw, gb = sparse.weight_gradient(_plain(x, x.dtype), _plain(gy, x.dtype), _plain(indices, indices.dtype), window,
                                         size, needs[2])  # fmt: skip
     elif needs[1] or needs[2]:
-        gw, gb = _weight_gradient(x, gy, window, groups, needs[2], size, winners)
+        gw, gb = _weight_gradient(x, gy, window, groups, needs[2], size, indices)
     return gx, gw if needs[1] else None, gb
 
 

@@ -224,28 +224,32 @@ def unpool_2x2(code, rows, cols, gy, indices, width, place, gx, gx_step):
     code.cover_rows(rows, cols, [gy, indices, place, gx], steps, spreads)
 
 
-def winners_tile(code, count, gy, winners, places, x, sums, *, rows, lanes):
+def winners_tile(code, count, gy, winners, places, x, sums, kept, *, rows, lanes):
     """sums[i] += Σ_j gy[j] · x[places[winners[j]] + rows[i]], each a vector, over j < count with winners[j] ≥ 0.
 
     The last of sums is Σ_j gy[j], in all lanes. places: bytes, int64, the first for winner −1. rows: bytes from what a
-    place says to each row of taps. A call's sum is complete before it is added: two levels of sums round less.
+    place says to each row of taps. kept: memory for 16 · (count + 1) bytes, where (place, gy) of those that won
+    are gathered first: to jump over the others would cost as much as the jumps that were not foreseen.
+    A call's sum is complete before it is added: two levels of sums round less.
     """
     code = Code(code.builder, code.dtype, lanes)
 
-    def step(j, tile):
+    def gather(j, found):
         winner = code.builder.sext(code.load_int32(code.plus(winners, code.times(j, 4))), INT)
-        place = code.load_int(code.plus(places, code.times(code.plus(winner, 1), 8)))
-        gradient = code.load_one(code.plus(gy, code.times(j, code.size)))
-        lost = code.builder.icmp_signed("<", winner, INT(0))
-        factor = code.splat(code.builder.select(lost, code.element(0.0), gradient))
-        start = code.plus(x, place)
-        *tile, bias = tile
-        sums = [
-            code.fma(factor, code.load(code.plus(start, row)), total) for row, total in zip(rows, tile, strict=True)
-        ]
-        return [*sums, code.builder.fadd(bias, factor)]
+        to = code.plus(kept, code.times(found[0], 16))
+        code.store(code.load_int(code.plus(places, code.times(code.plus(winner, 1), 8))), to)
+        code.store(code.load_one(code.plus(gy, code.times(j, code.size))), code.plus(to, 8))
+        return [code.plus(found[0], code.builder.zext(code.builder.icmp_signed(">=", winner, INT(0)), INT))]
 
-    tile = code.loop(count, [code.zero] * (len(rows) + 1), step)
+    def multiply(j, tile):
+        at = code.plus(kept, code.times(j, 16))
+        start, factor = code.plus(x, code.load_int(at)), code.splat(code.load_one(code.plus(at, 8)))
+        taps = [code.load(code.plus(start, row)) for row in rows]
+        *tile, bias = tile
+        return [*(code.fma(factor, *both) for both in zip(taps, tile, strict=True)), code.builder.fadd(bias, factor)]
+
+    (found,) = code.loop(count, [INT(0)], gather)
+    tile = code.loop(found, [code.zero] * (len(rows) + 1), multiply)
     for i, total in enumerate(tile):
         address = code.plus(sums, i * code.bytes)
         code.store(code.builder.fadd(code.load(address), total), address)

@@ -54,7 +54,8 @@ def weight_gradient(
     parallel_for(len(x), _sum_winners, plan.fixed, x.reshape(-1), gy.reshape(-1), winners.reshape(-1), work,
                  threads=threads)  # fmt: skip
     used = min(len(x), threads)
-    sums = work[:used, : plan.sums].reshape(used, gy.shape[1], plan.rows + 1, plan.lanes)
+    tile = (plan.rows + 1) * plan.lanes
+    sums = work[:used, : gy.shape[1] * tile].reshape(used, gy.shape[1], plan.rows + 1, plan.lanes)
     total = sums.sum(axis=0) if used > 1 else sums[0]  # in the order of the shares
     gw = total[:, :-1, : window.kernel[1]].reshape(gy.shape[1], x.shape[1], *window.kernel)
     return np.array(gw, order="C"), total[:, -1, 0].copy() if bias else None
@@ -64,14 +65,13 @@ class Plan(NamedTuple):
     fixed: Fixed  # a record of SIZES; bytes to what winner −1, 0, 1, ... reads first; winners_tile; move_rows
     rows: int  # of taps, in all channels
     lanes: int
-    sums: int
     work_size: int  # elements of scratch for each thread
 
 
 SIZES = np.dtype(
     [
         (name, np.int64)
-        for line in ("channels height width outputs winners", "start pitch plane image images tile sums")
+        for line in ("channels height width outputs winners", "start pitch plane image images tile sums copied")
         for name in line.split()
     ]
 )
@@ -86,25 +86,29 @@ def _plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], window: Window, s
     sizes = np.zeros(1, SIZES)
     s = sizes.view(np.recarray)[0]
     s.channels, s.height, s.width, s.outputs, s.winners = channels, height, width, gy_shape[1], math.prod(gy_shape[2:])
-    s.pitch = width + left + right
+    line = 64 // itemsize  # rows of the copy begin on a cache line: a vector that crosses into the next costs two loads
+    s.pitch = -(-(width + left + right) // line) * line
     s.start, s.plane = top * s.pitch + left, (height + top + bottom) * s.pitch
     s.image = channels * s.plane
     s.images = max(1, COPY_BYTES // int(s.image * itemsize))
     rows = [(c * int(s.plane) + r * window.dilation[0] * int(s.pitch)) * itemsize
             for c in range(channels) for r in range(window.kernel[0])]  # fmt: skip
     s.tile = (len(rows) + 1) * lanes
-    s.sums = s.outputs * s.tile
+    s.sums = -(-int(s.outputs * s.tile) // line) * line
+    s.copied = -(-int(s.images * s.image + lanes) // line) * line
     p, q = np.divmod(np.arange(size[0] * size[1]), size[1])
     places = (p * window.stride[0] * s.pitch + q * window.stride[1]) * itemsize
     tile = address(dtype, winners_tile, rows=tuple(rows), lanes=lanes)
     fixed = Fixed(sizes, np.concatenate([[0], places]), tile, address(dtype, move_rows))
-    return Plan(fixed, len(rows), lanes, int(s.sums), int(s.sums + s.images * s.image + lanes))
+    kept = 16 * (int(s.winners) + 1) // itemsize
+    return Plan(fixed, len(rows), lanes, int(s.sums + s.copied) + kept)
 
 
 @jit
 def _sum_winners(share, first, last, sizes, places, tile, mover, x, gy, winners, work):
     s = sizes[0]
-    sums, copy = work[share][: s.sums], work[share][s.sums :]
+    sums, copy = work[share][: s.sums], work[share][s.sums : s.sums + s.copied]
+    kept = work[share][s.sums + s.copied :]
     sums[:] = 0
     copy[:] = 0
     zero = np.zeros(1, x.dtype)
@@ -125,5 +129,6 @@ def _sum_winners(share, first, last, sizes, places, tile, mover, x, gy, winners,
                         place(places, 0),
                         place(copy, i * s.image),
                         place(sums, k * s.tile),
+                        place(kept, 0),
                     ),
                 )

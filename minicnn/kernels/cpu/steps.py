@@ -8,6 +8,7 @@ each. Here there is one for all: a table of where they are, cut into equal share
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from .microkernels import address, call_tile, place, sgd_tile
 from .threads import get_num_threads, parallel_for
 
 SMALL = 1 << 15  # fewer numbers are done before a second thread has woken up
+MOST_TABLES = 64  # of groups of parameters whose places are remembered
+PARAMETER, GRADIENT, VELOCITY, SIZE, FRESH = range(5)  # columns of the table
 FLOATS = (np.dtype(np.float32).num, np.dtype(np.float64).num)
 
 
@@ -28,21 +31,46 @@ def sgd_step(
 ) -> None:  # fmt: skip
     """One step of SGD on all params, in place; see reference.steps for what it computes."""
     dtype = params[0].dtype
-    arrays = [*params, *grads, *velocities]
-    if dtype.num not in FLOATS or not all(a.dtype is dtype and a.flags.carray for a in arrays):
+    table = _places(params, velocities)
+    if table is None or not all(g.dtype is dtype and g.flags.carray for g in grads):
         steps.sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_decay, nesterov)
         return
-    if not momentum:
-        velocities, fresh = params, [False] * len(params)  # not looked at
-    rows = zip(params, grads, velocities, fresh, strict=True)
-    table = np.array([(address_of(p), address_of(g), address_of(v), p.size, new) for p, g, v, new in rows])
+    table[:, GRADIENT] = [address_of(g) for g in grads]
+    if True in fresh:
+        table[:, FRESH] = fresh
     # For a fresh velocity v = g, as if momentum and dampening were 0: it begins as zeros.
     rest = weight_decay, momentum
     numbers = np.array([(lr, momentum, 1 - dampening, *rest), (lr, 0, 1, *rest)], dtype)
     tile = address(dtype.char, sgd_tile, momentum=bool(momentum), nesterov=bool(nesterov), decay=bool(weight_decay))
-    total = sum(p.size for p in params)
+    total = int(table[:, SIZE].sum())
     threads = 1 if total < SMALL else get_num_threads()
     parallel_for(total, _for_segments, table, numbers, tile, threads=threads)
+
+
+_tables: dict[tuple[int, ...], tuple[list[weakref.ref], np.ndarray]] = {}  # ids of arrays -> they, and where they are
+
+
+def _places(params: Sequence[np.ndarray], velocities: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The rows of _for_segments but for the gradients; None if the arrays are not plain memory of one floating type.
+
+    From step to step only gradients are new arrays: where the others are is asked once.
+    """
+    arrays = [*params, *velocities]
+    key = tuple(map(id, arrays))
+    known = _tables.get(key)
+    if known is not None and all(kept() is a for kept, a in zip(known[0], arrays, strict=True)):
+        return known[1].copy()
+    dtype = params[0].dtype
+    if dtype.num not in FLOATS or not all(a.dtype == dtype and a.flags.carray for a in arrays):
+        return None
+    table = np.zeros((len(params), 5), np.int64)
+    table[:, PARAMETER], table[:, SIZE] = [address_of(p) for p in params], [p.size for p in params]
+    if velocities:
+        table[:, VELOCITY] = [address_of(v) for v in velocities]
+    if len(_tables) >= MOST_TABLES:
+        _tables.clear()
+    _tables[key] = [weakref.ref(a) for a in arrays], table
+    return table.copy()
 
 
 @jit
@@ -50,17 +78,17 @@ def _for_segments(share, first, last, table, numbers, tile):
     """Calls the tile for what of each array lies within first ≤ i < last, counted through all arrays."""
     start = 0
     for row in range(len(table)):
-        begin, end = max(first - start, 0), min(last - start, table[row, 3])
+        begin, end = max(first - start, 0), min(last - start, table[row, SIZE])
         if begin < end:
             skip = begin * numbers.itemsize
             call_tile(
                 tile,
                 (
                     end - begin,
-                    table[row, 0] + skip,
-                    table[row, 1] + skip,
-                    table[row, 2] + skip,
-                    place(numbers, table[row, 4] * numbers.shape[1]),
+                    table[row, PARAMETER] + skip,
+                    table[row, GRADIENT] + skip,
+                    table[row, VELOCITY] + skip,
+                    place(numbers, table[row, FRESH] * numbers.shape[1]),
                 ),
             )
-        start += table[row, 3]
+        start += table[row, SIZE]

@@ -74,14 +74,18 @@ def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int
     loop gets the workers and the others run their shares one after the other: same shares, same result.
     """
     shares = min(threads or get_num_threads(), count)
-    parts = [(0, 0, count)] if shares == 1 else [(index, *share(count, index, shares)) for index in range(shares)]
-    if shares < 2 or not _region.acquire(blocking=False):
+    if shares < 2:
+        if count:
+            body(0, 0, count, *unpacked(args))
+        return
+    parts = [(index, count * index // shares, count * (index + 1) // shares) for index in range(shares)]
+    if not _region.acquire(blocking=False):
         plain = unpacked(args)
         for part in parts:
             body(*part, *plain)
         return
     try:
-        _team().run(body, parts, args)
+        (_workers or _team()).run(body, parts, args)
     finally:
         _region.release()
 

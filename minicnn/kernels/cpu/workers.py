@@ -41,7 +41,7 @@ Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 TASK = struct.Struct("6q")  # ROUTINE to LAST
-POLLS = 20_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
+POLLS = 60_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
 
 CODE = """
 define i64 @serve(ptr %box, i64 %polls) {{          ; do what is given; return when nothing came for that many polls
@@ -167,7 +167,7 @@ def _functions() -> dict[str, Callable[..., int]]:
     """serve and region; ctypes lets go of the interpreter lock while they run."""
     # Pauses keep the looking cheap for the other core; giving way lets a busy machine run something useful meanwhile.
     pause = "llvm.x86.sse2.pause" if llvm.get_default_triple().startswith(("x86_64", "i686")) else ""
-    rest = "\n  ".join([f"call void @{pause}()"] * 40 if pause else [])
+    rest = "\n  ".join([f"call void @{pause}()"] * 8 if pause else [])
     declare = f"declare void @{pause}()\n" if pause else ""
     if os.name == "posix":
         rest += "\n  %ignored = call i32 @sched_yield()"
@@ -201,11 +201,6 @@ def _routine(count: int) -> int:
     return engine.get_function_address("routine")
 
 
-@functools.cache
-def _words(count: int) -> struct.Struct:
-    return struct.Struct(f"{count}q")
-
-
 _entries: dict[tuple[Any, ...], int] = {}
 
 
@@ -214,12 +209,12 @@ def _call(kernel: Any, args: Sequence[Any]) -> tuple[int, list[int]]:
     words: list[int] = []
     key = [kernel]
     for a in args:
-        if isinstance(a, Fixed):
-            words += a.words
-            key.append(a.kind)
-        elif isinstance(a, np.ndarray):
+        if type(a) is np.ndarray:
             words += describe(a)
             key.append(kind(a))
+        elif type(a) is Fixed:
+            words += a.words
+            key.append(a.kind)
         else:
             words.append(a)
             key.append(None)
@@ -259,25 +254,38 @@ class Team:
         self.asleep: list[bool] = []
         self.threads: list[threading.Thread] = []
         self.avoided = -1  # the core of the caller, where workers must not run
+        self.region = _functions()["region"]
+        self.routines: dict[int, tuple[Any, int]] = {}  # words of a call -> how to pack them, and who unpacks them
 
     def run(self, kernel: Any, parts: Sequence[Part], args: Sequence[Any]) -> None:
         """kernel(*part, *args) for each part, the first of them here."""
         entry, words = _call(kernel, args)
         count = len(words)
-        _words(count).pack_into(self.words, 0, *words)
+        pack, routine = self.routines.get(count) or self._routine(count)
+        pack(self.words, 0, *words)
         workers = len(parts) - 1
         while len(self.threads) < workers:
             self._hire()
-        self._keep_off_this_core()
-        task = (_routine(count), entry, self.words_address)
-        for number, part in enumerate(parts):
-            TASK.pack_into(self.memory, self.first_task + 8 * BOX_WORDS * number, *task, *part)
+        if _current_core() != self.avoided:
+            self._keep_off_this_core()
+        at = self.first_task
+        for part in parts:
+            TASK.pack_into(self.memory, at, routine, entry, self.words_address, *part)
+            at += 8 * BOX_WORDS
+        if True in self.asleep:
+            self._wake(workers)
+        if self.region(self.boxes, workers, self.own):
+            raise RuntimeError(f"the kernel {kernel.__name__} raised an error: call it with one thread to see which")
+
+    def _routine(self, count: int) -> tuple[Any, int]:
+        found = self.routines[count] = (struct.Struct(f"{count}q").pack_into, _routine(count))
+        return found
+
+    def _wake(self, workers: int) -> None:
         for number in range(workers):
             if self.asleep[number]:
                 self.asleep[number] = False
                 self.alarms[number].release()
-        if _functions()["region"](self.boxes, workers, self.own):
-            raise RuntimeError(f"the kernel {kernel.__name__} raised an error: call it with one thread to see which")
 
     def _hire(self) -> None:
         number = len(self.threads)
@@ -300,14 +308,12 @@ class Team:
                 alarm.acquire()
 
     def _keep_off_this_core(self) -> None:
-        core = _current_core()
-        if core != self.avoided:
-            self.avoided = core
-            others = os.sched_getaffinity(0) - {core}
-            if others:
-                for worker in self.threads:
-                    with contextlib.suppress(OSError):  # not allowed here: then the system places them as it likes
-                        os.sched_setaffinity(worker.native_id or -1, others)
+        self.avoided = core = _current_core()
+        others = os.sched_getaffinity(0) - {core}
+        if others:
+            for worker in self.threads:
+                with contextlib.suppress(OSError):  # not allowed here: then the system places them as it likes
+                    os.sched_setaffinity(worker.native_id or -1, others)
 
 
 def _find_current_core() -> Callable[[], int]:
