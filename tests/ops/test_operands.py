@@ -1,0 +1,70 @@
+"""What stands beside a Tensor: numbers, lists, arrays and Tensors of other dtypes, on any device."""
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import Tensor, grad, ops
+from minicnn.errors import ShapeError
+
+BESIDE = {
+    "a number": 2.0,
+    "a whole number": 2,
+    "NumPy's number": np.float64(2),
+    "a list": [2.0, 2.0],
+    "an array": np.full(2, 2, "float32"),
+    "bools": np.array([True, False]),
+    "a list of bools": [True, False],
+    "a bool of NumPy": np.bool_(True),
+}
+
+
+@pytest.mark.parametrize("other", BESIDE.values(), ids=list(BESIDE))
+def test_the_device_and_dtype_of_the_tensor(other, device):
+    """Also where another device is the usual one."""
+    x = Tensor(np.float32([3, 4]), device=device)
+    for y in (x * other, other * x, ops.add(x, other), ops.where([True, False], x, other)):
+        assert (y.device, y.dtype) == (device, "float32")
+    np.testing.assert_array_equal((x * other).data, x.data * np.asarray(other, "float32"))
+
+
+def test_integers_beside_complex_numbers():
+    x, i = Tensor([1, 2]), Tensor(np.array([1j, 2j]))
+    for y in (x * i, i * x):
+        np.testing.assert_array_equal(y.data, [1j, 4j])
+
+
+@pytest.mark.parametrize("op", [ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.pow, ops.compare])
+def test_shapes_that_do_not_broadcast(op):
+    how = ("less",) if op is ops.compare else ()
+    name = op.__name__ if op is not ops.compare else "less"
+    with pytest.raises(ShapeError, match=rf"{name} got shapes \(2, 3\) and \(2,\), which do not broadcast"):
+        op(Tensor(np.ones((2, 3))), Tensor(np.ones(2)), *how)
+
+
+def test_a_power_of_zero_is_flat_everywhere():
+    """Also at 0, where 0·x⁻¹ is no number."""
+    x = Tensor(np.array([0.0, 2.0]), requires_grad=True)
+    (g,) = grad((x**0).sum(), x)
+    np.testing.assert_array_equal(g.data, [0, 0])
+
+
+def test_the_gradient_of_a_move_is_moved_back():
+    with minicnn.use("cpu"):
+        x = Tensor(np.float32([1, 2]), requires_grad=True)
+        y = x.to(device="reference")
+        assert y.device == "reference"
+        (g,) = grad(y * y, x, Tensor(np.float32([1, 1]), device="reference"), create_graph=True)
+        np.testing.assert_array_equal(g.data, [2, 4])
+        assert g.device == "cpu"
+        assert Tensor([1, 2]).to("reference").dtype == "int64"
+
+
+def test_numbers_chosen_by_a_tensor_stand_where_it_does(device):
+    y = ops.where(Tensor([True, False], device=device), 1.0, 2)
+    assert (y.device, y.dtype) == (device, "float32")
+
+
+@pytest.mark.parametrize("exponent", [np.float64(2), np.float32(2), np.int64(2)])
+def test_exponents_of_numpy(exponent):
+    assert (Tensor(np.float32([3])) ** exponent).dtype == "float32"
