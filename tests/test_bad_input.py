@@ -412,7 +412,8 @@ RIGHT |= {
     "batch_norm_act": (IMAGE, ones(1), ones(1), None, ones(1), IMAGE, "relu", True, 0.1, 1e-5),
     "group_norm": (X, 3, ones(3), ones(3), 1e-5), "local_response_norm": (X, 3, 1.0, 0.75, 1.0, True),
 }  # fmt: skip
-WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2))]
+WRONG = [A, [1.0], None, "text", 2.0, {}, {1}, True, -1, 10**20, [[1], [1, 2]], object(), X, INT, BOOL, np.ones((2, 2)),
+         Tensor(2.0), ones(0, 3), ones(2, 1, 3), np.float64(0.5), "same"]  # fmt: skip
 
 
 def test_every_op_has_a_right_call():
