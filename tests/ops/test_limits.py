@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, grad, ops
-from minicnn.errors import ArgumentError, ShapeError
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.explain import TimerHook
 
 
@@ -29,6 +29,11 @@ BAD = {
                      r"conv2d_weight: x .* gives \(N, P, Q\) \(1, 3, 3\), gy is \(1, 1, 4, 3\)"),
     "groups of gy": (lambda: ops.conv2d_weight(ones(1, 2, 2, 2), ones(1, 3, 2, 2), 1, groups=2), ShapeError,
                      r"conv2d_weight: groups=2 must divide the 2 channels of .* and the 3 channels of \(1, 3, 2, 2\)"),
+    "stacks of matrices": (lambda: ops.matmul(ones(2, 3, 4), ones(3, 4, 5)), ShapeError,
+                           r"matmul of shapes \(2, 3, 4\) and \(3, 4, 5\): the axes before the last two must broad"),
+    "condition of another shape": (lambda: ops.where(np.array([True, False]), X, X), ShapeError,
+                                   r"where got a condition of shape \(2,\) and values of shapes \(2, 3\) and \(2, 3\)"),
+    "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
 
@@ -86,3 +91,18 @@ def test_multiply_adds_of_gradients_in_one_pass():
         with TimerHook() as timer:
             grad(ops.linear(x, w), needed, ones(3, 5))
         assert {row.name: row.macs for row in timer.rows} == {"linear": 60, "linear_gradient": count}
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_times_stacks_of_matrices():
+    v, stack = np.arange(3.0), np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(ops.matmul(Tensor(v), Tensor(stack)).data, v @ stack)
+    np.testing.assert_array_equal(ops.matmul(Tensor(stack), Tensor(np.arange(4.0))).data, stack @ np.arange(4.0))
+    np.testing.assert_array_equal(ops.matmul(Tensor(v), Tensor(v)).data, v @ v)
+
+
+def test_casts():
+    assert ops.cast(X, "float32") is X
+    assert ops.cast(X, "bool").dtype == bool
