@@ -32,7 +32,8 @@ def backward(
 
     gradient: the cotangent, of the shape of tensor; may be left out if tensor has one element (then it is 1).
     retain_graph: keep the graph for another backward (default: create_graph). create_graph: record the backward pass
-    itself, so that the gradients can be differentiated.
+    itself, so that the gradients can be differentiated; `.grad` then holds the graph, which holds the leaf: set it to
+    None when it is no longer needed, or use grad().
     Raises GraphError if there is no graph or it was consumed, ShapeError if gradient has another shape.
     """
     retain = create_graph if retain_graph is None else retain_graph
@@ -50,7 +51,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Σ over outputs of d output / d input, contracted with grad_outputs: one gradient per input; no `.grad` changes.
+    """Σ over outputs of d output / d input, contracted with grad_outputs: one gradient per input; leaves keep `.grad`.
 
     inputs may be leaves or results of ops. An input that the outputs do not depend on raises GraphError, or gives
     None with allow_unused. The other arguments and errors are those of backward().
@@ -139,10 +140,17 @@ class Walk:
         self.queue = queue
         seeds = [_cotangent(*both) for both in zip(outputs, cotangents, strict=True)]
         with set_grad_enabled(create_graph):
-            for output, seed in zip(outputs, seeds, strict=True):
-                self.deliver(Edge(output.grad_fn, output.output_index, output), seed, shared=True)
+            self.deliver_to(outputs, seeds)
             while queue:
                 self.run(heapq.heappop(queue)[1], retain)
+
+    def deliver_to(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+        """Begin at outputs, if they lead anywhere."""
+        for output, gradient in zip(outputs, gradients, strict=True):
+            if gradient is not None and output.requires_grad:
+                edge = Edge(output.grad_fn, output.output_index, output)
+                if self._is_useful(edge):
+                    self.deliver(edge, gradient, shared=True)
 
     def deliver(self, edge: Edge, gradient: Tensor, shared: bool) -> None:
         """Add a gradient to what has arrived for a leaf, or for one output of a node."""
@@ -200,11 +208,7 @@ class Walk:
         """Run the checkpoint's function again. Its nodes are the newest of all, so the walk goes through them next."""
         outputs = node.again()
         self.mark_useful(outputs, since=node.order)
-        for output, gradient in zip(outputs, gradients, strict=True):
-            if gradient is not None and output.requires_grad:
-                edge = Edge(output.grad_fn, output.output_index, output)
-                if self._is_useful(edge):
-                    self.deliver(edge, gradient, shared=True)
+        self.deliver_to(outputs, gradients)
 
     def leaves(self) -> list[tuple[Tensor, Tensor]]:
         """The leaves that were reached, each with a gradient whose array is its own."""
