@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .compile import inlined, jit
+from .compile import jit
 from .threads import get_num_threads, parallel_for
 
 SMALL = 1 << 14  # logits that one thread has dealt with before a second has woken up
@@ -126,7 +126,7 @@ def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
             gz[n, labels[i], place] -= g_i * at_label[labels[i]]
 
 
-@inlined
+@jit
 def _exponentials(z, start, stop, largest, e, work):
     """Rows of e: exp(z − largest) over the classes, for the positions start ≤ i < stop of all images."""
     classes, area = z.shape[1], z.shape[2]
@@ -140,7 +140,7 @@ def _exponentials(z, start, stop, largest, e, work):
     _exp(e, (stop - start) * classes, work)
 
 
-@inlined
+@jit
 def _max(x, start, count, lanes):
     """The largest; NaN are passed over, as they show in the sum."""
     largest = x.dtype.type(-np.inf)
@@ -158,7 +158,7 @@ def _max(x, start, count, lanes):
     return largest
 
 
-@inlined
+@jit
 def _sum(e, start, count, lanes):
     total = e.dtype.type(0)
     whole = count // LANES * LANES
@@ -183,7 +183,7 @@ LEAST = np.float32(-87)  # e^x for smaller x is 0: it has no exponent
 TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 
 
-@inlined
+@jit
 def _exp(e, count, power):
     """e = e^e for count numbers ≤ 0, in place."""
     if e.itemsize == 8:

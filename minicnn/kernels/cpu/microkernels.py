@@ -35,7 +35,6 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from .code import INT, INT32, Code
-from .compile import jit
 
 
 class Machine(NamedTuple):
@@ -97,12 +96,16 @@ def _call_tile(typing: Any, address: Any, args: Any) -> Any:
     return types.void(types.int64, types.UniTuple(types.int64, args.count)), emit
 
 
-@jit
-def place(array, element):
-    """The address of an element of a contiguous array, for a micro-kernel."""
-    return np.int64(array.ctypes.data) + element * array.itemsize  # unsigned + signed would be a float
+def _place(typing: Any, array: Any, element: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        start = builder.ptrtoint(context.make_array(array)(context, builder, values[0]).data, INT)
+        size = context.get_abi_sizeof(context.get_data_type(array.dtype))
+        return builder.add(start, builder.mul(values[1], INT(size)))
+
+    return types.int64(array, types.int64), emit
 
 
+place: Any = intrinsic(_place)  # place(array, i): the address of element i of a contiguous array
 call_tile: Any = intrinsic(_call_tile)  # call_tile(address, (integers)), for use in compiled kernels
 
 
