@@ -14,6 +14,7 @@ import numpy as np
 
 from . import device as devices
 from .errors import DTypeError, GraphError, IndexingError, ShapeError
+from .kernels.window import one_line
 
 if TYPE_CHECKING:
     from .autograd import Function
@@ -25,9 +26,9 @@ def as_dtype(dtype: Any) -> np.dtype:
     """A dtype from its name, or from anything NumPy takes; DTypeError for what is none."""
     try:
         return np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads "f4,f8" as a list of dtypes
         known = ", ".join(devices.DEVICES)
-        raise DTypeError(f"{dtype!r} is no dtype, such as 'float32' or 'float64', and no device ({known})") from None
+        raise DTypeError(f"{one_line(dtype)} is no dtype, such as 'float32', and no device ({known})") from None
 
 
 class Tensor:

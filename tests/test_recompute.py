@@ -135,12 +135,12 @@ def hooks_everywhere(run):
 
 
 def statistics(run):
-    net = nn.Sequential(nn.Linear(3, 3), Counting(), nn.Tanh())
+    net = nn.Sequential(nn.Linear(3, 3), Counting(), nn.Tanh(), nn.BatchNorm1d(3), nn.BatchNorm1d(3, momentum=None))
     x = numbers(4, 3)
     for _ in range(2):  # two batches before one backward
         x = x + run(net, x)
     x.sum().backward()
-    return [*net.parameters(), net[1].mean]
+    return [*net.parameters(), *net.buffers()]
 
 
 def partial_gradients(run):

@@ -16,7 +16,8 @@ from .module import Module
 
 @dataclass
 class Row:
-    """One layer. activation_bytes: arrays it keeps from forward until backward, each array counted once."""
+    """One layer. params: those that no layer before it has; activation_bytes: arrays it keeps from forward until
+    backward, each counted once."""
 
     name: str
     kind: str
@@ -73,7 +74,8 @@ class _Meter:
     """Watches one forward pass: credits each op's work to the innermost module that is running."""
 
     def __init__(self, model: Module):
-        self.rows = {id(m): _row(name, m) for name, m in model.named_modules()}
+        counted: set[int] = set()  # parameters that several modules share belong to the first
+        self.rows = {id(m): _row(name, m, counted) for name, m in model.named_modules()}
         self.running: list[Module] = []
         self.seen = {id(p.data) for p in model.parameters()}  # arrays that are there anyway
         self.alive: list[np.ndarray] = []  # keeps ids from being used again
@@ -95,7 +97,8 @@ class _Meter:
     def after(self, function: Function, inputs: Any, outputs: Any) -> None:
         row = self.rows[id(self.running[-1])]
         row.macs += function.macs
-        for array in function.kept_arrays():
+        recorded = any(y.grad_fn is function for y in outputs)  # else it keeps nothing
+        for array in function.kept_arrays() if recorded else ():
             owner = array if array.base is None else array.base
             if id(owner) not in self.seen:
                 self.seen.add(id(owner))
@@ -103,10 +106,11 @@ class _Meter:
                 row.activation_bytes += owner.nbytes
 
 
-def _row(name: str, module: Module) -> Row:
-    own = sum(p.size for p in module._parameters.values())
+def _row(name: str, module: Module, counted: set[int]) -> Row:
+    own = {id(p): p.size for p in module._parameters.values() if id(p) not in counted}
+    counted.update(own)
     kind = module.describe() if not module._modules else type(module).__name__
-    return Row(name, kind, params=own, depth=name.count(".") + 1 if name else 0)
+    return Row(name, kind, params=sum(own.values()), depth=name.count(".") + 1 if name else 0)
 
 
 def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:

@@ -386,7 +386,7 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
     try:
         wanted = as_dtype(dtype)
     except DTypeError as error:
-        raise DTypeError(f"cast of shape {x.shape}: {' '.join(error.message.split())}") from None
+        raise DTypeError(f"cast of shape {x.shape}: {error.message}") from None
     if dtype is None or wanted.kind not in "fciub":
         raise DTypeError(f"cast of shape {x.shape} needs the dtype of numbers, like 'float32', got {one_line(dtype)}")
     return x if x.dtype == wanted else Cast.apply(x, dtype=wanted)

@@ -194,6 +194,27 @@ def test_summary_counts_every_array_that_backward_needs_once():
     assert all(module.training for module in model.modules()) and not model._forward_hooks
 
 
+def test_summary_counts_shared_parameters_once():
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = second.same = first.weight
+    model = nn.Sequential(first, second, nn.ModuleList([first]))
+    model[2].forward = lambda x: x
+    summary = model.summary((1, 4))
+    assert [row.params for row in summary.rows] == [0, 20, 4, 0]
+    assert summary.params == summary.trainable_params == sum(p.size for p in model.parameters()) == 24
+
+
+def test_summary_of_a_checkpoint_has_its_work_and_keeps_its_input_only():
+    class Recomputed(nn.Sequential):
+        def forward(self, x):
+            return minicnn.checkpoint(super().forward, x)
+
+    layers = nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)
+    plain, recomputed = nn.Sequential(*layers).summary((3, 4)), Recomputed(*layers).summary((3, 4))
+    assert (recomputed.params, recomputed.macs) == (plain.params, plain.macs) == (58, 144)
+    assert plain.activation_bytes == 4 * 3 * (4 + 8) and recomputed.activation_bytes == 4 * 3 * 4
+
+
 def test_summary_shows_frozen_parameters():
     model = nn.Linear(2, 2)
     model.weight.requires_grad_(False)
