@@ -106,3 +106,35 @@ def test_vectors_times_stacks_of_matrices():
 def test_casts():
     assert ops.cast(X, "float32") is X
     assert ops.cast(X, "bool").dtype == bool
+
+
+# --- normalisation ----------------------------------------------------------------------------------------------------
+
+
+def test_two_values_have_a_variance():
+    for shape in ((1, 3, 2), (2, 3), (1, 3, 1, 2)):
+        y = ops.batch_norm(Tensor(np.arange(6.0).reshape(shape)), None, None, training=True, eps=1e-12)
+        np.testing.assert_allclose(np.abs(y.data), 1)
+
+
+def test_momentum_at_both_ends():
+    x, mean, var = Tensor(np.float64([[1.0], [4.0]])), Tensor(np.float64([7.0])), Tensor(np.float64([9.0]))
+    ops.batch_norm(x, mean, var, training=True, momentum=0)
+    assert (mean.item(), var.item()) == (7, 9)
+    ops.batch_norm(x, mean, var, training=True, momentum=1)
+    assert (mean.item(), var.item()) == (2.5, 4.5)
+
+
+def test_statistics_that_move_are_newer_than_before():
+    mean, var = Tensor(np.zeros(1)), Tensor(np.ones(1))
+    ops.batch_norm(Tensor(np.ones((2, 1))), mean, var, training=True)
+    assert mean.version[0] > 0 and var.version[0] > 0
+
+
+def test_a_residual_that_needs_a_gradient_alone():
+    x, r = ones(2, 3), ones(2, 3, requires_grad=True)
+    y = ops.batch_norm_act(x, None, None, residual=r, training=True)
+    with TimerHook() as timer:
+        (g,) = grad(y, r, ones(2, 3))
+    assert "batch_norm_gradient" not in {row.name for row in timer.rows}
+    np.testing.assert_array_equal(g.data, np.ones((2, 3)))
