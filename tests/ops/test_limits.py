@@ -33,6 +33,8 @@ BAD = {
                            r"matmul of shapes \(2, 3, 4\) and \(3, 4, 5\): the axes before the last two must broad"),
     "condition of another shape": (lambda: ops.where(np.array([True, False]), X, X), ShapeError,
                                    r"where got a condition of shape \(2,\) and values of shapes \(2, 3\) and \(2, 3\)"),
+    "places without end": (lambda: ops.max_unpool2d(ones(1, 1, 2, 2), [[[[0, 1], [2, 3]]]], 2, 10**6), ShapeError,
+                           r"max_unpool2d of shape \(1, 1, 2, 2\) would make shape \(1, 1, 1000002, 1000002\)"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -106,6 +108,14 @@ def test_vectors_times_stacks_of_matrices():
 def test_casts():
     assert ops.cast(X, "float32") is X
     assert ops.cast(X, "bool").dtype == bool
+
+
+def test_unpooling_of_same_padding():
+    x = Tensor(np.random.default_rng(0).permutation(np.arange(1.0, 25.0)).reshape(1, 1, 4, 6))
+    y, places = ops.max_pool2d(x, (2, 3), (2, 3), "same", return_indices=True)
+    back = ops.max_unpool2d(y, places, (2, 3), (2, 3), "same").data
+    np.testing.assert_array_equal(back, np.where(back == 0, 0, x.data))
+    assert back.shape == x.shape and (back > 0).sum() == (y.data > 0).sum()
 
 
 # --- normalisation ----------------------------------------------------------------------------------------------------
