@@ -45,6 +45,7 @@ VALUES: dict[str, Callable] = {
     "positive": _each(lambda rng, shape: rng.uniform(0.5, 2.0, shape)),
     "distinct": _spaced,
     "pieces": _each(lambda rng, shape: rng.integers(-5, 9, shape) + rng.uniform(0.3, 0.7, shape)),  # no whole numbers
+    "wide": _each(lambda rng, shape: 1.5 * rng.standard_normal(shape)),
     "threes": _each(lambda rng, shape: rng.integers(-2, 3, shape) * 3.0),
     "ties": _each(lambda rng, shape: rng.integers(-1, 2, shape).astype(np.float64)),
     "large": _each(lambda rng, shape: 1000.0 * rng.standard_normal(shape)),

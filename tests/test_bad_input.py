@@ -388,7 +388,7 @@ RIGHT |= {
 }  # fmt: skip
 RIGHT |= {
     "conv2d_relu_max_pool2d": (IMAGE, KERNEL, None, 1, 0, 1, 1, 2, 2, 0, 1, False, True),
-    "linear_relu": (X, ones(2, 3), None),
+    "linear_relu": (X, ones(2, 3), None), "conv2d_act": (IMAGE, KERNEL, None, 1, 0, 1, 1, "relu6"),
 }  # fmt: skip
 RIGHT |= {name: (X,) for name in ("hard_sigmoid", "hard_swish", "mish", "relu6", "selu", "silu", "swish")}
 RIGHT |= {name: (X,) for name in ("cos", "expm1", "floor", "log1p", "reciprocal", "round", "sign", "sin", "square")}

@@ -26,6 +26,11 @@ def conv2d(x, w, b, window, groups):
 
 
 @kernel
+def conv2d_act(x, w, b, window, groups, cap):
+    """min(max(conv2d(x, w, b, window, groups), 0), cap); cap may be ∞."""
+
+
+@kernel
 def conv_transpose2d(gy, w, b, window, groups, output_size):
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) | None -> gx (N, C, H, W) with (H, W) = output_size."""
 

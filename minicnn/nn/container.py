@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .activation import ReLU
+from .activation import ReLU, ReLU6
 from .layers import Conv2d, Flatten, Linear
 from .module import Module, Parameter
 from .pool import MaxPool2d
@@ -51,6 +51,8 @@ class Sequential(Module):
 FUSED: dict[tuple[type, ...], Callable[..., Any]] = {
     (Conv2d, ReLU, MaxPool2d, Flatten): lambda conv, relu, pool, flatten, x: conv(x, relu_and_pool=pool, flat=True),
     (Conv2d, ReLU, MaxPool2d): lambda conv, relu, pool, x: conv(x, relu_and_pool=pool),
+    (Conv2d, ReLU): lambda conv, relu, x: conv(x, activation="relu"),
+    (Conv2d, ReLU6): lambda conv, relu, x: conv(x, activation="relu6"),
     (Linear, ReLU): lambda linear, relu, x: linear(x, relu=True),
     (ReLU, MaxPool2d): lambda relu, pool, x: pool(x, after_relu=True),
 }

@@ -120,8 +120,13 @@ class Conv2d(_Convolution):
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
 
-    def forward(self, x: Tensor, relu_and_pool: MaxPool2d | None = None, flat: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, activation: str | None = None, relu_and_pool: MaxPool2d | None = None, flat: bool = False
+    ) -> Tensor:
+        """What follows the convolution may be done in the same pass: see ops.conv2d_act, ops.conv2d_relu_max_pool2d."""
         options = self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        if activation is not None:
+            return ops.conv2d_act(x, *options, activation)
         if relu_and_pool is None:
             return ops.conv2d(x, *options)
         pool = relu_and_pool

@@ -57,7 +57,7 @@ from .elementwise_loss import (
     sigmoid_focal_loss,
     smooth_l1_loss,
 )
-from .fused import conv2d_relu_max_pool2d
+from .fused import conv2d_act, conv2d_relu_max_pool2d
 from .gates import gelu, hard_swish, mish, silu, swish
 from .indexing import add_at, gather, getitem, iterate, scatter_add, take
 from .joining import chunk, concat, flip, repeat, roll, split, stack, tile, tril, triu
@@ -101,7 +101,7 @@ __all__ = [
     # more losses
     "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "nll_loss", "sigmoid_focal_loss", "smooth_l1_loss",
     # fused
-    "conv2d_relu_max_pool2d", "linear_relu",
+    "conv2d_act", "conv2d_relu_max_pool2d", "linear_relu",
 ]  # fmt: skip
 
 

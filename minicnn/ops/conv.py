@@ -52,8 +52,8 @@ class Conv2d(Function):
 
 
 def conv2d_gradients(node, gy):
-    """The gradients in x, w and b of a node that saved (x, w) and knows window, groups and the size of x."""
-    x, w = node.saved
+    """The gradients in x, w and b of a node that saved x and w first, and knows window, groups and the size of x."""
+    x, w = node.saved[:2]
     gx = gw = gb = None
     if node.needs_grad(0):
         gx = ConvTranspose2d.apply(gy, w, None, window=node.window, groups=node.groups, output_size=node.size)

@@ -6,11 +6,37 @@ import math
 from typing import Any
 
 from .. import kernels
+from ..errors import ArgumentError
 from ..function import Function, is_grad_enabled
 from ..tensor import Tensor
-from .arguments import flag
+from .activation import ClipMask, ReLUMask
+from .arguments import flag, one_line
 from .conv import conv2d_gradients, conv2d_window
 from .pool import MaxScatter, pool_window
+
+CAPS = {"relu": math.inf, "relu6": 6.0}  # activations min(max(z, 0), cap), whose slope can be told from the result
+
+
+class Conv2dAct(Function):
+    """y = min(max(conv2d(x, w, b), 0), cap): convolution and relu (cap = ∞) or relu6 (cap = 6) in one pass.
+
+    x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q). Gradients are those of conv2d, of gy where
+    0 < y < cap, and 0 elsewhere.
+    """
+
+    name = "conv2d_act"
+
+    def forward(self, x, w, b, window, groups, cap):
+        y = kernels.conv2d_act(x, w, b, window, groups, cap)
+        self.save(x if self.needs_grad(1) else None, w if self.needs_grad(0) else None, y)
+        self.window, self.groups, self.size, self.cap = window, groups, x.shape[2:], cap
+        self.macs = y.size * math.prod(w.shape[1:])
+        return y
+
+    def backward(self, gy):
+        y = self.saved[2].data
+        g = ReLUMask.apply(gy, y=y) if self.cap == math.inf else ClipMask.apply(gy, y=y, low=0.0, high=self.cap)
+        return conv2d_gradients(self, g)
 
 
 class Conv2dReLUMaxPool2d(Function):
@@ -54,6 +80,27 @@ class Conv2dReLUMaxPool2dGradient(Function):
 
 
 # --- what users call --------------------------------------------------------------------------------------------------
+
+
+def conv2d_act(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    activation: str = "relu",
+) -> Tensor:
+    """activation(conv2d(x, weight, bias, stride, padding, dilation, groups)) in one pass.
+
+    activation: "relu" or "relu6". Other options, shapes and errors as conv2d.
+    """
+    window, groups = conv2d_window(x, weight, bias, stride, padding, dilation, groups)
+    if not isinstance(activation, str) or activation not in CAPS:
+        known = " or ".join(f'"{name}"' for name in CAPS)
+        raise ArgumentError(f"conv2d_act got activation={one_line(activation)}: choose {known}")
+    return Conv2dAct.apply(x, weight, bias, window=window, groups=groups, cap=CAPS[activation])
 
 
 def conv2d_relu_max_pool2d(

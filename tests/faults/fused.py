@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.kernels import cpu, reference
+from minicnn.ops.activation import ReLUMask
+from minicnn.ops.conv import conv2d_gradients
+from minicnn.ops.fused import Conv2dAct
 
-from .planting import Fault, kernel
+from .planting import Fault, after_backward, kernel
 
 
 def bias_after_relu(right):
@@ -57,7 +60,16 @@ def last_tile_missing(right):
     return linear_gradient
 
 
+def without_cap(right):
+    return lambda x, w, b, window, groups, cap: right(x, w, b, window, groups, np.inf)
+
+
 FUSED = (
+    Fault("relu6 without its 6", "conv2d_act", "relu taken for relu6 in MobileNet ports",
+          kernel("conv2d_act", without_cap), "forward_is_the_oracle"),
+    Fault("gradient of a fused relu6 above 6", "conv2d_act", "relu's mask for relu6",
+          after_backward(Conv2dAct, lambda self, gy, *found: conv2d_gradients(self, ReLUMask.apply(
+              gy, y=self.saved[2].data))), "gradient_is_the_derivative"),
     Fault("bias added after relu", "conv2d_relu_max_pool2d", "an epilogue in the wrong order",
           kernel("conv2d_relu_max_pool2d", bias_after_relu), "forward_is_the_oracle"),
     Fault("winners of the pooling without relu", "conv2d_relu_max_pool2d", "an argmax taken before the activation",

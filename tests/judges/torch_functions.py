@@ -257,6 +257,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     # convolution and pooling
     "conv2d": conv2d,
     "conv2d_relu_max_pool2d": conv2d_relu_max_pool2d,
+    "conv2d_act": lambda *xs, activation="relu", **options: getattr(F, activation)(conv2d(*xs, **options)),
     "linear_relu": lambda x, w, b: F.relu(F.linear(x, w, b)),
     "conv_transpose2d": conv_transpose2d,
     "conv2d_weight": conv2d_weight,

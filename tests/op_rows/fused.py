@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from minicnn import ops
@@ -52,7 +54,27 @@ def conv_pool_oracle(x, w, b, **options):
     return y.reshape(len(y), y[0].size if len(y) else 0) if options.get("flat") else y
 
 
+def conv_act_inputs(choose: Choices) -> Case:
+    """Results below 0, between 0 and 6, and above 6."""
+    case = inputs.conv2d_inputs(choose)
+    options = {**case.attributes, "activation": choose.one_of("relu", "relu6")}
+    return dataclasses.replace(case, values="wide", attributes=options)
+
+
+def conv_act_oracle(x, w, b, activation="relu", **options):
+    return np.minimum(np.maximum(windows.conv2d(x, w, b, **options), 0), 6 if activation == "relu6" else np.inf)
+
+
+def conv_act_composed(x, w, b, activation="relu", **options):
+    return getattr(ops, activation)(ops.conv2d(x, w, b, **options))
+
+
 FUSED = (
+    Op("conv2d_act", ops.conv2d_act, conv_act_oracle, conv_act_inputs, order=2, kinks="0 and 6",
+       composition=conv_act_composed,
+       keeps=(0, 1, "y"),
+       edges=(edge((0, 2, 4, 3), (3, 2, 2, 2), (3,), padding=1), edge((1, 1, 1, 1), (1, 1, 1, 1), (1,)),
+              edge((2, 2, 3, 4), (2, 2, 1, 1), None, stride=2, activation="relu6"))),
     Op("conv2d_relu_max_pool2d", ops.conv2d_relu_max_pool2d, conv_pool_oracle, conv_pool_inputs, order=2, kinks="ties",
        composition=conv_pool_composed, keeps=(0, 1, "own"),
        edges=(edge((0, 2, 4, 5), (3, 2, 1, 2), (3,)), edge((1, 1, 2, 2), (1, 1, 1, 1), (1,)),

@@ -19,6 +19,7 @@ COMPILED = {
     "linear": "dense",
     "linear_gradient": "dense",
     "conv2d": "conv",
+    "conv2d_act": "conv",
     "conv_transpose2d": "conv",
     "conv2d_weight": "conv",
     "conv2d_relu_max_pool2d": "conv",

@@ -167,7 +167,7 @@ def convolve_bands(
         if pool:
             _unload_pooled(p, b, g, n0, n1, p0, p1, pool, c, y, indices)
         else:
-            _unload(p, b, g, n0, n1, p0, p1, mover, c, y)
+            _unload(p, b, g, n0, n1, p0, p1, c, y)
 
 
 @jit
@@ -217,15 +217,15 @@ def _taps_inside(p, row_taps, row):
 
 
 @jit
-def _unload(p, b, g, n0, n1, p0, p1, mover, c, y):
-    """y[n, k, row, q] = c[k, (row, n, q)] + b[k]"""
+def _unload(p, b, g, n0, n1, p0, p1, c, y):
+    """y[n, k, row, q] = c[k, (row, n, q)] + b[k], or relu of that: what the unloader makes of it."""
     for n in range(n0, n1):
         for k in range(p.outputs):
             output = g * p.outputs + k
             to = p.y_start + n * p.y_image + output * p.y_channel + p0 * p.y_row
             source = k * p.c_row + (n - n0) * p.pitch
             if p.y_col == 1:
-                move(mover, p1 - p0, c, source, p.row_length, y, to, p.y_row, p.cols, b, output)
+                move(p.unloader, p1 - p0, c, source, p.row_length, y, to, p.y_row, p.cols, b, output)
             else:
                 for _ in range(p0, p1):
                     for q in range(p.cols):

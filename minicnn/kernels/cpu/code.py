@@ -90,6 +90,12 @@ class Code:
         """value in the lanes where the integers a and b are equal, else 0."""
         return self.builder.select(self.builder.icmp_signed("==", a, b), value, self.zero)
 
+    def clip(self, value: ir.Value, cap: float) -> ir.Value:
+        """min(max(value, 0), cap); NaN stays NaN."""
+        positive = self.builder.select(self.builder.fcmp_ordered("<=", value, self.zero), self.zero, value)
+        most = ir.Constant(self.vector, [float(cap)] * self.lanes)
+        return self.builder.select(self.builder.fcmp_ordered(">", positive, most), most, positive)
+
     def keep_positive(self, value: ir.Value, place: ir.Value) -> tuple[ir.Value, ir.Value]:
         """In each lane: value and place where value > 0; else 0 (NaN stays NaN) and −1."""
         kept = self.builder.select(self.builder.fcmp_ordered("<=", value, self.zero), self.zero, value)

@@ -48,11 +48,25 @@ SMALL = 1 << 18  # fewer multiply-adds are finished before a second thread has w
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int) -> np.ndarray:
     """x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q)."""
+    return _convolve(x, w, b, window, groups, None)
+
+
+def conv2d_act(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, cap: float
+) -> np.ndarray:
+    """min(max(conv2d(x, w, b), 0), cap), applied to a band while it is in the cache."""
+    return _convolve(x, w, b, window, groups, cap)
+
+
+def _convolve(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, cap: float | None
+) -> np.ndarray:
     y = np.empty((x.shape[0], w.shape[0], *window.output_size((x.shape[2], x.shape[3]))), x.dtype)
     if y.size == 0 or x.size == 0:
         y[...] = 0 if b is None else b[:, None, None]
+        return y if cap is None else np.clip(y, 0, cap)
     else:
-        part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=False)
+        part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=False, cap=cap)
         _correlate(part, _plain(x, x.dtype), _plain(w, x.dtype), b, y)
     return y
 
@@ -206,14 +220,21 @@ def _correlate(
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    x_shape: Shape, w_shape: Shape, window: Window, groups: int, dtype: str, threads: int, pools: bool
+    x_shape: Shape,
+    w_shape: Shape,
+    window: Window,
+    groups: int,
+    dtype: str,
+    threads: int,
+    pools: bool,
+    cap: float | None = None,
 ) -> Part:
     size = window.output_size(x_shape[2:])
     y_shape = (x_shape[0], w_shape[0], *size)
     threads = 1 if math.prod(y_shape) * math.prod(w_shape[1:]) < SMALL else threads
     taps = _taps(window, 0), _taps(window, 1)
     plan = plan_pass(x_shape, w_shape[0] // groups, groups, taps, window.stride, y_shape, (0, 0), (1, 1), dtype,
-                     threads, False, pools=pools)  # fmt: skip
+                     threads, False, pools=pools, cap=cap)  # fmt: skip
     weights = _weights(w_shape, groups)
     return Part(plan, _layout(weights, weights), (0, 0))
 

@@ -160,16 +160,17 @@ def dot_tile(code, count, a, a_row, b, offset, c, c_row, *, rows, columns):
             code.add_one(code.sum_lanes(sums[i * columns + j]), code.plus(c_start, j * code.size))
 
 
-def move_rows(code, rows, source, source_step, target, target_step, width, addend):
+def move_rows(code, rows, source, source_step, target, target_step, width, addend, *, cap=None):
     """target[i, j] = source[i, j] + addend  for i < rows, j < width: short rows from anywhere to anywhere.
 
-    Rows are source_step and target_step bytes apart; addend is the address of one element.
+    Rows are source_step and target_step bytes apart; addend is the address of one element. cap: min(max(·, 0), cap).
     """
     value = code.load_one(addend)
 
     def move(code: Code, row: list[ir.Value], j: ir.Value) -> None:
         source, target = (code.plus(start, code.times(j, code.size)) for start in row)
-        code.store(code.builder.fadd(code.load(source), code.splat(value)), target)
+        moved = code.builder.fadd(code.load(source), code.splat(value))
+        code.store(moved if cap is None else code.clip(moved, cap), target)
 
     code.cover_rows(rows, width, [source, target], [source_step, target_step], move)
 

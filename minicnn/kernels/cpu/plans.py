@@ -29,7 +29,7 @@ PASS = np.dtype(
             "itemsize lanes depth_piece dot_vectors",
             "groups images channels height width row_step col_step",  # what is read
             "copied_taps pitch halo",  # copies of a row, elements from image to image in it, and behind the last one
-            "outputs rows cols y_start y_image y_channel y_row y_col",  # what is written
+            "outputs rows cols y_start y_image y_channel y_row y_col unloader",  # what is written, and how
             "row_taps col_taps depth phases first_row",
             "band_images band_rows image_bands row_bands",
             "row_length slots plane columns_size c_row",  # scratch: rows and planes of columns, rows of C
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 def plan_pass(
     x_shape: Shape, outputs: int, groups: int, taps: tuple[Taps, Taps], step: Pair, y_shape: Shape,
     start: Pair, y_step: Pair, dtype: str, threads: int, for_weights: bool, bias: bool = False, pools: bool = False,
-    unpools: bool = False,
+    unpools: bool = False, cap: float | None = None,
 ) -> Plan:  # fmt: skip
     machine = microkernels.machine()
     size = np.dtype(dtype).itemsize
@@ -100,6 +100,7 @@ def plan_pass(
         p.tile_rows = -(-outputs // p.panels)
         p.tile_columns = machine.tile_vectors
         widths = range(1, machine.tile_vectors + 1)
+        p.unloader = address(dtype, move_rows, cap=cap)
         tiles = [address(dtype, fma_tile, rows=int(p.tile_rows), vectors=vectors) for vectors in widths]
         work_size = p.columns_size + p.panels * p.tile_rows * p.c_row + SLACK
     else:

@@ -63,6 +63,10 @@ def conv2d(x, w, b, window, groups):
     return y if b is None else y + b[:, None, None]
 
 
+def conv2d_act(x, w, b, window, groups, cap):
+    return np.clip(conv2d(x, w, b, window, groups), 0, cap)
+
+
 def conv_transpose2d(gy, w, b, window, groups, output_size):
     n, k, p, q = gy.shape
     weight = w.reshape(groups, k // groups, math.prod(w.shape[1:]))

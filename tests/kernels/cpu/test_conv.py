@@ -125,7 +125,10 @@ def check_all(case, dtype):
     x, w, b, gy, bc = data(case, dtype)
     copies = [a.copy() for a in (x, w, b, gy, bc)]
     win, groups = case[4], case[5]
-    assert_close(conv.conv2d(x, w, b, win, groups), naive_conv2d(x, w, b, case), dtype, "conv2d")
+    expected = naive_conv2d(x, w, b, case)
+    assert_close(conv.conv2d(x, w, b, win, groups), expected, dtype, "conv2d")
+    for cap in (np.inf, 0.75):
+        assert_close(conv.conv2d_act(x, w, b, win, groups, cap), np.clip(expected, 0, cap), dtype, "conv2d_act")
     gx = conv.conv_transpose2d(gy, w, bc, win, groups, case[3])
     assert_close(gx, naive_transpose(gy, w, bc, case), dtype, "conv_transpose2d")
     gw, gb = conv.conv2d_weight(x, gy, win, groups, True)
