@@ -8,6 +8,7 @@ import pytest
 from minicnn import Tensor, grad, ops
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.explain import TimerHook
+from minicnn.ops.linear import LinearWeight
 
 
 def ones(*shape, dtype="float32", **options):
@@ -93,6 +94,14 @@ def test_multiply_adds_of_gradients_in_one_pass():
         with TimerHook() as timer:
             grad(ops.linear(x, w), needed, ones(3, 5))
         assert {row.name: row.macs for row in timer.rows} == {"linear": 60, "linear_gradient": count}
+
+
+@pytest.mark.parametrize("alone", [0, 1])
+def test_a_weight_gradient_that_is_differentiated_in_one_factor_keeps_the_other(alone):
+    x, gy = ones(3, 4, requires_grad=alone == 0), ones(3, 5, requires_grad=alone == 1)
+    gw = LinearWeight.apply(x, gy)
+    assert [entry.array is None for entry in gw.grad_fn._saved] == [alone == 0, alone == 1]
+    assert [g is None for g in gw.grad_fn.backward(ones(5, 4))] == [alone == 1, alone == 0]
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
