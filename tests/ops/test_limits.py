@@ -36,6 +36,10 @@ BAD = {
                                    r"where got a condition of shape \(2,\) and values of shapes \(2, 3\) and \(2, 3\)"),
     "places without end": (lambda: ops.max_unpool2d(ones(1, 1, 2, 2), [[[[0, 1], [2, 3]]]], 2, 10**6), ShapeError,
                            r"max_unpool2d of shape \(1, 1, 2, 2\) would make shape \(1, 1, 1000002, 1000002\)"),
+    "the place after the last": (lambda: ops.max_unpool2d(ones(1, 1, 1, 2), [[[[5, 6]]]], (3, 1)), ArgumentError,
+                                 r"max_unpool2d of x \(1, 1, 1, 2\) got index 6, but 3 × 2 has 6 places"),
+    "the place before −1": (lambda: ops.max_unpool2d(ones(1, 1, 1, 2), [[[[-1, -2]]]], (3, 1)), ArgumentError,
+                            "got index -2"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
