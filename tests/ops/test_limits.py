@@ -40,6 +40,8 @@ BAD = {
                                  r"max_unpool2d of x \(1, 1, 1, 2\) got index 6, but 3 × 2 has 6 places"),
     "the place before −1": (lambda: ops.max_unpool2d(ones(1, 1, 1, 2), [[[[-1, -2]]]], (3, 1)), ArgumentError,
                             "got index -2"),
+    "the smallest of nothing": (lambda: ops.min(ones(2, 0), 1), ShapeError,
+                                r"min over axes \(1,\) of shape \(2, 0\) has no elements to compare"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -116,6 +118,13 @@ def test_vectors_times_stacks_of_matrices():
     np.testing.assert_array_equal(ops.matmul(Tensor(v), Tensor(stack)).data, v @ stack)
     np.testing.assert_array_equal(ops.matmul(Tensor(stack), Tensor(np.arange(4.0))).data, stack @ np.arange(4.0))
     np.testing.assert_array_equal(ops.matmul(Tensor(v), Tensor(v)).data, v @ v)
+
+
+@pytest.mark.parametrize("op", [ops.max, ops.min])
+def test_no_gradient_goes_to_what_is_no_number(op):
+    x = Tensor(np.array([1.0, np.nan]), requires_grad=True)
+    (g,) = grad(op(x), x)
+    np.testing.assert_array_equal(g.data, [0, 0])
 
 
 def test_casts():
