@@ -42,6 +42,8 @@ BAD = {
                             "got index -2"),
     "the smallest of nothing": (lambda: ops.min(ones(2, 0), 1), ShapeError,
                                 r"min over axes \(1,\) of shape \(2, 0\) has no elements to compare"),
+    "keepdims of prod": (lambda: X.prod(0, "no"), ArgumentError, "prod takes keepdims=True or .* got .no."),
+    "keepdims of logsumexp": (lambda: X.logsumexp(0, 1), ArgumentError, "logsumexp takes keepdims=True or .* got 1"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
