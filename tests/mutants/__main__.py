@@ -1,0 +1,122 @@
+"""The hunt: `python -m tests.mutants [FILES]`."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+COMPILED = any("cpu" in name for name in sys.argv[1:])  # said before Numba is imported
+os.environ |= {"MINICNN_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_PROFILE": "ci"}
+os.environ |= {"NUMBA_DISABLE_JIT": "1"} if COMPILED else {}
+
+import pytest  # noqa: E402
+
+from .changes import Mutant, mutants_of  # noqa: E402
+from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
+from .planting import instrument, plant  # noqa: E402
+from .trials import Session, Trial, chosen, property_trials, traced  # noqa: E402
+
+ROOT = Path(__file__).parent.parent.parent
+USUAL = ("minicnn/ops", "minicnn/kernels/reference")
+TESTS = ("test_bad_input.py", "ops", "nn", "explain", "kernels/test_reference.py", "kernels/test_window.py",
+         "test_autograd.py", "test_memories.py", "optim")  # fmt: skip
+PINNED = "test_defaults"  # which runs nothing
+HANGS = 18  # seconds of computing after which a mutant does not end
+LONGER = 4  # of more cases, for one that nothing has noticed
+MEMORY = 4 << 30
+
+
+def killer(mutant: Mutant, module: Any, trials: list[Trial]) -> str:
+    """What noticed the mutant, "" if nothing did."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            resource.setrlimit(resource.RLIMIT_CPU, (HANGS, HANGS))
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            found = "it cannot be imported"
+            with contextlib.suppress(Exception):
+                plant(mutant.code, module)
+                found = next((trial.name for trial in trials if not trial.holds()), "")
+                enough = time.process_time() + LONGER
+                more = (trial for trial in trials if time.process_time() < enough and not trial.still_holds())
+                found = found or next((trial.name for trial in more), "-")
+            os.write(writer, found.encode())
+        os._exit(0)
+    os.close(writer)
+    found = os.read(reader, 10_000).decode()  # nothing, if it died
+    os.waitpid(child, 0)
+    os.close(reader)
+    return "" if found == "-" else found or "it crashes or hangs"
+
+
+def hunt(paths: list[Path], trials: list[Trial]) -> int:
+    """Judge all mutants of the files, print what was found, and say how many survived."""
+    started = time.perf_counter()
+    modules = {path: importlib.import_module(dotted(path)) for path in paths}
+    for number, path in enumerate(paths):
+        instrument(path, modules[path], number)
+    failing = [trial for trial in trials if not traced(trial) and not traced(trial)]
+    for trial in failing:
+        print(f"left out, since it fails anyway: {trial.name}")
+    trials = [trial for trial in trials if (trial.lines or PINNED in trial.name) and trial not in failing]
+    print(f"{len(trials)} trials, traced in {time.perf_counter() - started:.0f} s", flush=True)
+    gc.freeze()
+    return sum(judged(path, modules[path], number, trials) for number, path in enumerate(paths))
+
+
+def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> int:
+    """The same for one file."""
+    file = str(path.relative_to(ROOT / "minicnn"))
+    kinds = {trial.name: trial.kind for trial in trials}
+    near: dict[str, list[Trial]] = {}  # what noticed others of the same function goes first
+    counts = dict.fromkeys(("mutants", "by properties", "by tests", "at once", "equivalent", "SURVIVED"), 0)
+    names = set()
+    for mutant in mutants_of(path):
+        names.add(mutant.name)
+        counts["mutants"] += 1
+        if why_equivalent(file, mutant.name):
+            counts["equivalent"] += 1
+            continue
+        where = mutant.name.split(":")[0]
+        lines = set(mutant.lines or range(10_000))
+        chances = [t for t in trials if t.lines.get(number, set()) & lines or f"{PINNED}[{where}]" in t.name]
+        first = [t for t in near.get(where, []) if t in chances]
+        chances = chosen(chances, first)
+        found = killer(mutant, module, chances)
+        counts[kinds.get(found, "at once") if found else "SURVIVED"] += 1
+        if found:
+            near[where] = ([t for t in chances if t.name == found] + [t for t in first if t.name != found])[:6]
+        else:
+            print(f"  {file}:{mutant.line}  {mutant.before}  →  {mutant.name}   ({len(chances)} trials)", flush=True)
+    for name in EQUIVALENT.get(file, {}).keys() - names:
+        print(f"  no longer a mutant: {name}")
+    print(f"{file}: " + ", ".join(f"{n} {what}" for what, n in counts.items()), flush=True)
+    return counts["SURVIVED"]
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def main(names: list[str]) -> int:
+    given = [ROOT / name for name in names or USUAL]
+    paths = [path for one in given for path in (sorted(one.glob("*.py")) if one.is_dir() else [one])]
+    session = Session(lambda tests: hunt(paths, [*property_trials("cpu" if COMPILED else "reference"), *tests]))
+    tests = [str(ROOT / "tests" / name) for name in (*TESTS, *(["kernels/cpu"] if COMPILED else []))]
+    quiet = ["-s", "-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis has been imported by the op table
+    pytest.main([*tests, *quiet], [session])
+    return session.survivors
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)

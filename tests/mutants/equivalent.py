@@ -1,0 +1,89 @@
+"""Mutants that are no mistakes: what they change makes no difference, and why.
+
+RULES are for what stands in many places, EQUIVALENT is by file, and then by what the statement has become.
+"""
+
+from __future__ import annotations
+
+import re
+
+RULES = (
+    (r"[<>]=? MOST_ELEMENTS|< LARGEST", "the limit is a round number: one element more or less is no matter"),
+    (r"compare\((b, a|largest, x), 'equal'\)", "equal is equal from either side"),
+)
+
+# Reasons that are given more than once.
+QUICK = "a short cut: the long way gives the same"
+AGAIN = "what is right passes this check, too, and what is wrong is found by the next"
+BEYOND = "a window that reaches beyond the ends reads nothing more"
+NUMPYS = "kernels take NumPy's numbers, too: the dtype is that of the array"
+ONLY = "it is called with nothing else"
+PYTHONS = "a number of Python leaves the dtype of an array as it is"
+BOUNDED = "what is far below 0 is refused as well: every option has a least value"
+
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "ops/arithmetic.py": {
+        "operands: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
+        "operands: always a.dtype != b.dtype": QUICK,
+        "operands: always a.shape != b.shape and a.shape and b.shape": QUICK,
+        "operands: if a.shape != b.shape or a.shape or b.shape:": QUICK,
+        "wrapped: return (a, like(name, a, b))": ONLY,
+        "like: never type(value) is float and tensor.dtype.kind == 'f'": QUICK,
+        "like: always isinstance(value, numbers.Complex | np.generic | list | tuple)":
+            "what is no number is an array of objects, and refused as such",
+        "like: if value is float and tensor.dtype.kind == 'f':": QUICK,
+        "like: if type(value) is float and tensor.dtype.kind == '':": QUICK,
+        "Maximum.forward: half = kernels.mul(equal, 0.5)": NUMPYS,
+        "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
+    },
+    "ops/linear.py": {
+        "matmul: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
+        "matmul: return matmul(a.reshape(1, -1), b).squeeze(-2 if b.ndim > 2 else 0)": "of two axes the first is −2",
+        "Linear.backward: needs = self.active": "a list for a tuple",
+        "_linear: never x.ndim == 2": QUICK,
+    },
+    "ops/lrn.py": {
+        "local_response_norm: most = max(x.shape[1] + 1, 0)": BEYOND,
+        "local_response_norm: most = max(x.shape[1] - 0, 0)": BEYOND,
+        "local_response_norm: most = max(x.shape[1] - 1, 1)": BEYOND,
+        "local_response_norm: return LocalResponseNorm.apply(x, form=Form(before, after, alpha, "
+        "float(beta), float(k)))": NUMPYS,
+        "local_response_norm: return LocalResponseNorm.apply(x, form=Form(before, after, float(alpha), "
+        "beta, float(k)))": NUMPYS,
+    },
+    "ops/norm.py": {
+        "BatchNorm.backward: always self.needs_grad(3)": QUICK,
+        "group_norm: x_hat, _ = Standardize.apply(x.reshape(rows, x.size // rows if rows else 1), "
+        "eps=expect_eps('group_norm', eps))": "no rows of any length are nothing",
+        "_batch_norm: always r is not None": AGAIN,
+        "_batch_norm: track = None if not running or is_recomputing() else (*(s.data for s in running), momentum)":
+            "statistics are written in place: their dtype stays",
+        "expect_channels: always x.dtype.kind not in 'fc'": QUICK,
+        "expect_channels: if x.dtype.kind not in 'f':": AGAIN,
+        "is_number: return real and value <= LARGEST": BOUNDED,
+    },
+    "ops/pool.py": {
+        "MaxPool2d.forward: self, x, window, return_indices=True": "it is always said",
+        "_places: places = array_of('max_unpool2d', 'indices', indices)": "a copy",
+    },
+    "ops/reduction.py": {
+        "Mean.forward: return kernels.mul(kernels.sum(x, axes, keepdims), self.share)": PYTHONS,
+        "Max.forward: count = kernels.maximum(kernels.sum(ties, axes, True), 1)": PYTHONS,
+        "_variance: deviation = kernels.sub(x, kernels.mul(kernels.sum(x, axes, True), 1 / n))": PYTHONS,
+        "_variance: return kernels.mul(kernels.sum(kernels.mul(deviation, deviation), axes, keepdims), 1 "
+        "/ divisor)": PYTHONS,
+        "Std.backward: return gy.reshape(self.kept) * (deviation / ((y - (y == 0.0)) * self.divisor))":
+            "0 divided by −1 instead of by 1",
+        "_variance: deviation = kernels.sub(kernels.mul(kernels.sum(x, axes, True), x.dtype.type(1 / n)), x)":
+            "it is squared",
+        "LogSumExp.backward: y = where(y == -math.inf, 1.0, y).reshape(self.kept)": "e^(−∞ − 1) is 0, too",
+        "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
+            NUMPYS,
+    },
+}  # fmt: skip
+
+
+def why_equivalent(file: str, name: str) -> str:
+    """The reason, empty if there is none."""
+    rule = next((reason for pattern, reason in RULES if re.search(pattern, name)), "")
+    return EQUIVALENT.get(file, {}).get(name, rule)

@@ -1,0 +1,97 @@
+"""What may notice a mutant: the properties of the op table on a few cases, and the ordinary tests."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from _pytest.runner import runtestprotocol
+
+from ..op_table import TABLE
+from ..properties import PROPERTIES
+from ..strategies import Case, Seeded, examples
+
+CASES = 4  # of each row, besides its edges
+MORE = range(4, 24)  # where these notice nothing
+MANY = 250  # trials, of which some will do
+SECONDS = 8  # of them for one mutant
+
+
+@dataclass
+class Trial:
+    """A property of a row of the op table, or a test: whether it holds, which lines it runs, how long that takes."""
+
+    name: str
+    kind: str  # by properties, by tests
+    holds: Callable[[], bool]
+    still_holds: Callable[[], bool] = lambda: True  # on more cases
+    lines: dict[int, set[int]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def property_trials(device: str) -> Iterator[Trial]:
+    def trial(op: Any, holds: Any, cases: Callable[[], list[Case]]) -> Callable[[], bool]:
+        def run() -> bool:
+            try:
+                for case in cases():
+                    with warnings.catch_warnings(action="error"):
+                        holds.check(op, case, device)
+            except Exception:
+                return False
+            return True
+
+        return run
+
+    for holds, op in itertools.product(PROPERTIES, TABLE):
+        if holds.applies(op):
+            edges = op.edges if holds.at_edges else ()
+            few = trial(op, holds, lambda op=op, edges=edges: [*examples(op.inputs, CASES), *edges])
+            more = trial(op, holds, lambda op=op: [op.inputs(Seeded(seed)) for seed in MORE])
+            yield Trial(f"{holds.name}[{op.name}]", "by properties", few, more)
+
+
+class Session:
+    """A plugin of pytest: it collects the tests as always, but instead of running them it hunts."""
+
+    def __init__(self, hunt: Callable[[list[Trial]], int]):
+        self.hunt, self.survivors = hunt, 1
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        def trial(item: Any) -> Callable[[], bool]:
+            return lambda: not any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+
+        self.survivors = self.hunt([Trial(item.nodeid, "by tests", trial(item)) for item in session.items])
+        return True
+
+
+def traced(trial: Trial) -> bool:
+    """Run a trial, and note what runs."""
+    seen: set[tuple[int, int]] = set()
+    builtins.__hit__ = seen.add
+    started = time.process_time()
+    holds = trial.holds()
+    trial.seconds = time.process_time() - started
+    trial.lines = {}
+    for number, line in seen:
+        trial.lines.setdefault(number, set()).add(line)
+    builtins.__hit__ = id
+    return holds
+
+
+def chosen(trials: list[Trial], first: list[Trial]) -> list[Trial]:
+    """The order in which to try, cheap ones first; of code that all rows share, some rows for each property."""
+    if len(trials) > MANY:
+        some = []
+        for _, same in itertools.groupby(trials, key=lambda t: t.name.split("[")[0]):
+            same = list(same)
+            some += same[:: max(1, len(same) // 8)] if same[0].kind == "by properties" else same
+        trials = some
+    trials = sorted(trials, key=lambda t: t.seconds)
+    until = itertools.accumulate(t.seconds for t in trials)
+    within = [t for t, total in zip(trials, until, strict=True) if total < SECONDS or "bad_input" in t.name]
+    return first + [t for t in within if t not in first]
