@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,12 +25,9 @@ class Sequential(Module):
             self.add_module(str(position), module)
 
     def forward(self, x: Any) -> Any:
-        modules = list(self._modules.values())
-        position = 0
-        while position < len(modules):
-            length, call = _longest_fused(modules, position)
-            x = call(*modules[position : position + length], x)
-            position += length
+        modules = tuple(self._modules.values())
+        for start, end, call in _runs(tuple(map(_kind, modules))):
+            x = call(*modules[start:end], x)
         return x
 
     def __len__(self) -> int:
@@ -58,21 +56,30 @@ FUSED: dict[tuple[type, ...], Callable[..., Any]] = {
 }
 
 
-def _usual(module: Module) -> bool:
-    """Whether its options are what a fused op assumes: one result from MaxPool2d, all axes but the first flattened."""
-    if isinstance(module, Flatten):
-        return module.start_dim == 1
-    return not (isinstance(module, MaxPool2d) and module.return_indices)
+def _kind(module: Module) -> type | None:
+    """The type of a module that may be fused: if nobody looks at it, and its options are what fused ops assume."""
+    if module.has_hooks:
+        return None
+    kind = type(module)
+    if (kind is Flatten and module.start_dim != 1) or (kind is MaxPool2d and module.return_indices):
+        return None
+    return kind
 
 
-def _longest_fused(modules: list[Module], position: int) -> tuple[int, Callable[..., Any]]:
-    """How many modules from `position` on are computed together, and how."""
-    for length in (4, 3, 2):
-        run = modules[position : position + length]
-        call = FUSED.get(tuple(type(module) for module in run))
-        if call is not None and not any(module.has_hooks or not _usual(module) for module in run):
-            return length, call
-    return 1, lambda module, x: module(x)
+@functools.lru_cache(maxsize=1024)
+def _runs(kinds: tuple[type | None, ...]) -> list[tuple[int, int, Callable[..., Any]]]:
+    """(first, behind the last, how) for what is computed together, as much as possible from the left."""
+    runs: list[tuple[int, int, Callable[..., Any]]] = []
+    start = 0
+    while start < len(kinds):
+        end = next((end for end in range(start + 4, start + 1, -1) if kinds[start:end] in FUSED), start + 1)
+        runs.append((start, end, FUSED.get(kinds[start:end], _alone)))  # type: ignore[arg-type]
+        start = end
+    return runs
+
+
+def _alone(module: Module, x: Any) -> Any:
+    return module(x)
 
 
 class ModuleList(Module):

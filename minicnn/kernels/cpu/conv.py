@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..window import Pair, Window
-from . import bands, sparse
+from . import bands, dense, sparse
 from .arguments import Fixed
 from .plans import Plan, Shape, Taps, plan_pass
 from .pool import max_pool2d_scatter, relu_max_pool2d, tiles_2x2
@@ -65,9 +65,11 @@ def _convolve(
     if y.size == 0 or x.size == 0:
         y[...] = 0 if b is None else b[:, None, None]
         return y if cap is None else np.clip(y, 0, cap)
-    else:
-        part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=False, cap=cap)
-        _correlate(part, _plain(x, x.dtype), _plain(w, x.dtype), b, y)
+    if _is_linear(x.shape[2:], window, groups):
+        y = dense.linear(_rows(x), _rows(w), b, False).reshape(y.shape)
+        return y if cap is None else np.clip(y, 0, cap)
+    part = _forward(x.shape, w.shape, window, groups, x.dtype.char, get_num_threads(), pools=False, cap=cap)
+    _correlate(part, _plain(x, x.dtype), _plain(w, x.dtype), b, y)
     return y
 
 
@@ -75,7 +77,21 @@ def conv_transpose2d(
     gy: np.ndarray, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, output_size: Pair
 ) -> np.ndarray:
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
+    if _is_linear(output_size, window, groups) and gy.size:
+        gx, _, _ = dense.linear_gradient(_rows(gy), None, None, _rows(w), (True, False, False))
+        assert gx is not None
+        gx = gx.reshape(len(gy), w.shape[1], *output_size)
+        return gx if b is None else gx + b[:, None, None]
     return _input_gradient(gy, w, b, window, groups, output_size, (gy.shape[2], gy.shape[3]))
+
+
+def _is_linear(size: tuple[int, ...], window: Window, groups: int) -> bool:
+    """Whether the one window is the whole image: then each image is a row, and the convolution a linear layer."""
+    return window.kernel == size and groups == 1 and not any(map(any, window.pad)) and window.dilation == (1, 1)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)
 
 
 def _input_gradient(
@@ -104,6 +120,10 @@ def conv2d_weight(
     x: np.ndarray, gy: np.ndarray, window: Window, groups: int, bias: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S): the adjoint of conv2d in w; and in b, or None."""
+    if _is_linear(x.shape[2:], window, groups) and x.size and gy.size:
+        _, gw, gb = dense.linear_gradient(_rows(gy), None, _rows(x), None, (False, True, bias))
+        assert gw is not None
+        return gw.reshape(gy.shape[1], x.shape[1], *window.kernel), gb
     return _weight_gradient(x, gy, window, groups, bias, (gy.shape[2], gy.shape[3]))
 
 

@@ -24,6 +24,8 @@ def window(kernel, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1)):
 #       N, C, K, (H, W), window, groups
 CASES = {
     "plain": (2, 3, 5, (9, 8), window((3, 3)), 1),
+    "a linear layer": (6, 5, 7, (4, 3), window((4, 3)), 1),
+    "a linear layer with padding": (6, 2, 7, (4, 3), window((6, 5), pad=((1, 1), (1, 1))), 1),
     "one pixel": (1, 1, 1, (1, 1), window((1, 1)), 1),
     "even kernel": (2, 4, 6, (7, 10), window((2, 4), pad=((1, 0), (2, 1))), 1),
     "1x7": (2, 3, 4, (5, 9), window((1, 7), pad=((0, 0), (3, 3))), 1),
