@@ -49,6 +49,8 @@ NOT_YET = {"cuda": "needs the CUDA kernels", "cuda-sim": "needs the CUDA kernels
 
 def check(name: str) -> str:
     """`name` if it is a device; DeviceError, with the list of devices, if not."""
+    if not isinstance(name, str):
+        raise DeviceError(f"a device is a name, one of {', '.join(DEVICES)}, not a {type(name).__name__}")
     if name not in DEVICES:
         why = f"{NOT_YET[name]}, which this version does not have yet" if name in NOT_YET else "is not known"
         raise DeviceError(f'device "{name}" {why}: choose one of {", ".join(DEVICES)}')

@@ -8,7 +8,7 @@ import pytest
 
 import minicnn
 from minicnn import Tensor, nn, ops
-from minicnn.errors import ArgumentError, DTypeError, GraphError, IndexingError, MinicnnError, ShapeError
+from minicnn.errors import ArgumentError, DeviceError, DTypeError, GraphError, IndexingError, MinicnnError, ShapeError
 
 
 def ones(*shape, dtype="float32"):
@@ -31,6 +31,7 @@ BAD = {
     "conv2d bias": (lambda: ops.conv2d(IMAGE, KERNEL, bias=A), DTypeError, "conv2d takes a Tensor as bias, got nd"),
     "linear bias": (lambda: ops.linear(X, ones(2, 3), A), DTypeError, "linear takes a Tensor as bias, got ndarray"),
     "concat of arrays": (lambda: ops.concat([X, A]), DTypeError, r"concat takes a Tensor as tensors\[1\], got ndarray"),
+    "concat of a number": (lambda: ops.concat(np.array(1.0)), DTypeError, "concat takes a Tensor as .*, got ndarray"),
     "stack of None": (lambda: ops.stack(None), DTypeError, "stack takes a Tensor as .*, got NoneType"),
     "add of None": (lambda: X + None, DTypeError, r"add of a float32 tensor of shape \(2, 3\) and NoneType"),
     "add without Tensor": (lambda: ops.add(1.0, A), DTypeError, "add takes at least one Tensor, got float and nd"),
@@ -43,6 +44,14 @@ BAD = {
     "logits": (lambda: ops.cross_entropy(A, [0]), DTypeError, "cross_entropy takes a Tensor as logits, got ndarray"),
     "labels": (lambda: ops.cross_entropy(X, None), ShapeError, r"cross_entropy .* \(2, 3\) and \(\)"),
     "mse_loss of a list": (lambda: ops.mse_loss([1.0], [1.0]), DTypeError, "mse_loss takes a Tensor as x, got list"),
+    "delta ∞": (lambda: ops.huber_loss(X, X, delta=np.inf), ArgumentError,
+                "huber_loss takes delta as a number that is finite in float32, got inf"),
+    "delta too large": (lambda: ops.huber_loss(X, X, delta=1e39), ArgumentError, r"huber_loss takes .*, got 1e\+39"),
+    "gamma ∞": (lambda: ops.sigmoid_focal_loss(X, X, gamma=np.inf), ArgumentError, "sigmoid_focal_loss takes gamma"),
+    "weights too large": (lambda: ops.cross_entropy(X, [0, 1], [1e300, 1, 1]), ArgumentError,
+                          r"cross_entropy takes numbers ≥ 0 as weight, got 1e\+300: they must be finite in float32"),
+    "a list as device": (lambda: X.to(device=["cpu"]), DeviceError, "a device is a name, one of .*, not a list"),
+    "no device": (lambda: minicnn.use(None), DeviceError, "a device is a name, one of cpu, reference, not a NoneType"),
     "mse_loss of text": (lambda: ops.mse_loss(X, "a"), DTypeError, r"mse_loss of .* \(2, 3\) and str"),
     # windows
     "conv2d too large": (lambda: ops.conv2d(IMAGE, ones(1, 1, 9, 9)), ShapeError,
@@ -127,6 +136,8 @@ BAD = {
     "einsum of no formula": (lambda: ops.einsum(X, X), ArgumentError, 'einsum takes a formula such as "ij,jk->ik"'),
     "einsum diagonal": (lambda: ops.einsum("ii->i", X), ArgumentError,
                         "einsum 'ii->i': 'i' occurs twice in 'ii', and diagonals are not taken: index them first"),
+    "einsum without end": (lambda: ops.einsum("ij,kl,mn->ijklmn", *[ones(300, 300)] * 3), ShapeError,
+                           r"einsum of shape \(300, 300\) would make shape .*, 7.3e\+14 elements"),
     "einsum count": (lambda: ops.einsum("ij,jk", X), ArgumentError, "it is of 2 operands, but there are 1"),
     "einsum axes": (lambda: ops.einsum("ijk->i", X), ShapeError, r"'ijk' does not name the axes of shape \(2, 3\)"),
     "einsum sizes": (lambda: ops.einsum("ij,jk", X, X), ShapeError, r"\(2, 3\) and \(2, 3\): axes named 'j' differ"),
@@ -255,6 +266,9 @@ BAD = {
     "alpha NaN": (lambda: ops.elu(X, np.nan), ArgumentError, "elu takes a finite number alpha ≥ 0, got nan"),
     "beta": (lambda: ops.softplus(X, 0.0), ArgumentError, "softplus takes a finite number beta > 0, got 0.0"),
     "threshold": (lambda: ops.softplus(X, 1.0, "a"), ArgumentError, "softplus takes a finite number threshold"),
+    "gelu of complex": (lambda: ops.gelu(Tensor(np.ones(2, complex))), DTypeError,
+                        r"gelu takes real numbers, got complex128 of shape \(2,\)"),
+    "floor of complex": (lambda: ops.floor(Tensor(np.ones(2, complex))), DTypeError, "floor takes real numbers"),
     "approximate": (lambda: ops.gelu(X, "erf"), ArgumentError, "gelu got approximate='erf': choose .* or"),
     "prelu weight": (lambda: ops.prelu(X, 0.25), DTypeError, "prelu takes a Tensor as weight, got float"),
     "prelu two slopes": (lambda: ops.prelu(X, ones(2)), ShapeError,
@@ -459,6 +473,16 @@ def test_numpy_integers_are_integers():
     assert ops.conv2d(IMAGE, KERNEL, stride=np.array([1, 2])).shape == (1, 1, 3, 2)
     assert ops.max_pool2d(IMAGE, two).shape == (1, 1, 2, 2)
     assert X.softmax(one).shape == ops.expand_dims(X, one).squeeze(one).shape
+
+
+def test_numpy_numbers_are_numbers():
+    """Compared with a limit of 10³⁰⁰, a float32 makes it a float32: ∞, with a warning."""
+    half, wide = np.float32(0.5), ones(2, 4, dtype="float64")
+    assert nn.BatchNorm2d(2, eps=half, momentum=np.float16(0.5)).momentum == 0.5
+    assert ops.elu(-wide, half).dtype == ops.softplus(wide, half).dtype == ops.dropout(wide, half).dtype == "float64"
+    assert X.var(correction=half).item() == 0
+    assert ops.resize(IMAGE, scale_factor=(half, np.float64(2))).shape == (1, 1, 2, 10)
+    assert ones(3, 50).repeat(np.int8(3)).shape == (450,)
 
 
 def test_numpy_bools_are_flags():

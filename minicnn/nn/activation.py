@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from .. import ops
 from ..errors import ArgumentError
 from ..kernels.window import is_whole
-from ..ops.arguments import one_line
+from ..ops.arguments import is_number, one_line
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -65,7 +63,7 @@ class PReLU(Module):
         super().__init__()
         if not is_whole(num_parameters) or num_parameters < 1:
             raise ArgumentError(f"PReLU needs num_parameters, an integer ≥ 1, got {one_line(num_parameters)}")
-        if not isinstance(init, numbers.Real) or isinstance(init, bool) or not math.isfinite(init):
+        if not is_number(init):
             raise ArgumentError(f"PReLU needs a finite number init, got {one_line(init)}")
         self.num_parameters: int = int(num_parameters)
         self.weight: Parameter = Parameter(np.full(self.num_parameters, init, np.float32))

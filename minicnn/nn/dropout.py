@@ -6,11 +6,9 @@ a schedule may change it.
 
 from __future__ import annotations
 
-import numbers
-
 from .. import ops
 from ..errors import ArgumentError
-from ..ops.arguments import one_line
+from ..ops.arguments import is_number, one_line
 from ..tensor import Tensor
 from .module import Module
 
@@ -20,7 +18,7 @@ class _Dropping(Module):
 
     def __init__(self, p: float):
         super().__init__()
-        if not isinstance(p, numbers.Real) or isinstance(p, bool) or not 0 <= p <= 1:
+        if not is_number(p, 1) or p < 0:
             raise ArgumentError(f"{type(self).__name__} needs a probability p from 0 to 1, got {one_line(p)}")
         self.p: float = float(p)
 

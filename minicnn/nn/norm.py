@@ -10,8 +10,8 @@ from .. import ops
 from ..errors import ArgumentError, ShapeError
 from ..function import is_recomputing
 from ..kernels.window import is_whole, one_line
-from ..ops.arguments import as_tuple, expect, flag
-from ..ops.norm import expect_eps, is_number
+from ..ops.arguments import as_tuple, expect, flag, is_number
+from ..ops.norm import expect_eps
 from ..tensor import Tensor
 from .module import Module, Parameter
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,12 @@ def floating(op: str, *tensors: Tensor) -> None:
         raise DTypeError(_two_precisions(op, tensors))
 
 
+def real(op: str, x: Tensor) -> None:
+    """Raises DTypeError for complex numbers."""
+    if x.dtype.kind == "c":
+        raise DTypeError(f"{op} takes real numbers, got {x.dtype} of shape {x.shape}: take the part that you mean")
+
+
 def of_one_dtype(op: str, tensors: list[Tensor]) -> list[Tensor]:
     """Integer and bool tensors take the dtype of the floating ones; DTypeError if these have two."""
     dtypes = {tensor.dtype for tensor in tensors if tensor.dtype.kind in "fc"}
@@ -66,6 +73,17 @@ def flag(op: str, name: str, value: Any) -> bool:
     if isinstance(value, np.bool_):
         return bool(value)
     raise ArgumentError(f"{op} takes {name}=True or {name}=False, got {one_line(value)}")
+
+
+LARGEST = 1e300  # of an option; NaN is not below it
+
+
+def is_number(value: Any, largest: float = LARGEST) -> bool:
+    """Whether it is a finite real number, Python's or NumPy's, of no more than `largest`; a bool is none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    plain: Any = value.item() if isinstance(value, np.generic) else value  # a float32 makes `largest` a float32: infinity
+    return abs(plain) <= largest
 
 
 # --- axes and sizes ---------------------------------------------------------------------------------------------------

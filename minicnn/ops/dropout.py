@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..device import generator
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import expect, expect_images, flag, floating, one_line
+from .arguments import expect, expect_images, flag, floating, is_number, one_line
 
 
 class Dropout(Function):
@@ -91,7 +89,7 @@ def stochastic_depth(x: Tensor, p: float, mode: str = "row", training: bool = Tr
 
 
 def _drop(op: str, function: type[Dropout], x: Tensor, p: Any, training: Any, decisions: tuple[int, ...]) -> Tensor:
-    if not isinstance(p, float | int | np.floating | np.integer) or isinstance(p, bool) or not 0 <= p <= 1:
+    if not is_number(p, 1) or p < 0:
         raise ArgumentError(f"{op} needs a probability p from 0 to 1, got {one_line(p)}")
     floating(op, x)
     if not flag(op, "training", training) or p == 0:

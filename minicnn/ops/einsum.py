@@ -15,7 +15,7 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import expect, of_one_dtype, one_line
+from .arguments import expect, of_one_dtype, one_line, refuse_huge
 
 NAMES = string.ascii_letters
 
@@ -57,12 +57,13 @@ def einsum(formula: str, *operands: Tensor) -> Tensor:
     """Σ of products of the operands by their axes' names: see the examples above.
 
     Raises ArgumentError for a formula that cannot be read or takes a diagonal, ShapeError if an operand has not the
-    axes it names, or two sizes have one name.
+    axes it names, two sizes have one name, or no memory holds the result.
     """
     for position, tensor in enumerate(operands):
         expect("einsum", tensor, f"operands[{position}]")
     terms, output = _names_for_the_rest(formula, *_parsed(formula, operands), operands)
     sizes = _sizes(formula, terms, operands)
+    refuse_huge("einsum", operands[0], tuple(sizes[name] for name in output))
     named = [_unstretched(term, tensor, sizes) for term, tensor in zip(terms, operands, strict=True)]
     tensors = of_one_dtype("einsum", [tensor for _, tensor in named])
     return Einsum.apply(*tensors, terms=tuple(term for term, _ in named), output=output)

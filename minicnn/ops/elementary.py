@@ -10,7 +10,7 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import expect, of_one_dtype
+from .arguments import expect, of_one_dtype, real
 from .arithmetic import like, where
 
 
@@ -181,6 +181,7 @@ def sign(x: Tensor) -> Tensor:
 def floor(x: Tensor) -> Tensor:
     """The largest whole number ≤ x. Its gradient is 0 everywhere."""
     expect("floor", x)
+    real("floor", x)
     return Floor.apply(x)
 
 

@@ -14,7 +14,7 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import array_of, expect, floating, one_line
+from .arguments import array_of, expect, floating, is_number, one_line
 from .arithmetic import abs, like, maximum, minimum, operands, where
 from .loss import constant, expect_probabilities, number, reduce
 
@@ -118,7 +118,9 @@ def smooth_l1_loss(x: Tensor, target: Any, reduction: str = "mean", beta: float 
 
 def huber_loss(x: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """delta·smooth_l1_loss with beta = delta: d²/2 where |d| < delta. Errors as smooth_l1_loss, also for delta = 0."""
-    if number("huber_loss", "delta", delta, 0, math.inf) == 0:
+    expect("huber_loss", x)
+    floating("huber_loss", x)
+    if _finite("huber_loss", "delta", delta, x) == 0:
         raise ArgumentError("huber_loss takes a number above 0 as delta, got 0")
     return _smooth_l1("huber_loss", x, target, reduction, delta) * delta
 
@@ -168,11 +170,19 @@ def sigmoid_focal_loss(
     if not (yes | (answers == 0)).all():
         wrong = answers[~yes & (answers != 0)].tolist()[0]
         raise ArgumentError(f"{op} takes targets that are 0 or 1, got {one_line(wrong)} in shape {answers.shape}")
-    gamma, alpha = number(op, "gamma", gamma, 0, math.inf), number(op, "alpha", alpha, -1, 1)
+    gamma, alpha = _finite(op, "gamma", gamma, inputs), number(op, "alpha", alpha, -1, 1)
     if -1 < alpha < 0:
         raise ArgumentError(f"{op} takes a number from 0 to 1 as alpha, or −1 for no weights, got {alpha:g}")
     sides = (1.0, 1.0) if alpha == -1 else (alpha, 1.0 - alpha)
     return reduce(op, SigmoidFocal.apply(inputs, yes=yes, alpha=sides, gamma=gamma), reduction)
+
+
+def _finite(op: str, name: str, value: Any, x: Tensor) -> float:
+    """A number from 0 to the largest that the dtype of x has."""
+    checked = number(op, name, value, 0, math.inf)
+    if not is_number(checked, float(np.finfo(x.dtype).max)):
+        raise ArgumentError(f"{op} takes {name} as a number that is finite in {x.dtype}, got {one_line(value)}")
+    return checked
 
 
 def _of_one_shape(op: str, x: Tensor, target: Any) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from ..errors import ArgumentError
 from ..function import Function
 from ..tensor import Tensor
 from .activation import sigmoid, softplus, tanh
-from .arguments import expect, one_line
+from .arguments import expect, one_line, real
 from .arithmetic import abs, exp
 
 
@@ -152,7 +152,10 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     expect("gelu", x)
     if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ArgumentError(f'gelu got approximate={one_line(approximate)}: choose "none" or "tanh"')
-    return GELUTanh.apply(x) if approximate == "tanh" else GELU.apply(x)
+    if approximate == "tanh":
+        return GELUTanh.apply(x)
+    real("gelu", x)
+    return GELU.apply(x)
 
 
 def hard_swish(x: Tensor) -> Tensor:

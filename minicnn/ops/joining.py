@@ -191,11 +191,12 @@ def repeat(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
             f"repeat along axis {along} of shape {x.shape} needs an integer ≥ 0, or {size} of them, "
             f"got {one_line(repeats)}"
         )
+    counts = tuple(map(int, counts))
     refuse_huge("repeat", x, (*before, sum(counts) if len(counts) == size else size * counts[0], *after))
     if len(counts) != 1:
         return take(x, np.repeat(np.arange(size), counts), along)
-    wide = broadcast_to(expand_dims(x, along + 1), (*before, size, int(counts[0]), *after))
-    return reshape(wide, (*before, size * int(counts[0]), *after))
+    wide = broadcast_to(expand_dims(x, along + 1), (*before, size, counts[0], *after))
+    return reshape(wide, (*before, size * counts[0], *after))
 
 
 def tile(x: Tensor, reps: Any) -> Tensor:
@@ -242,7 +243,7 @@ def _below(op: str, x: Tensor, k: Any, without: int = 0) -> np.ndarray:
 
 def _tensors(op: str, tensors: Any) -> list[Tensor]:
     """A sequence of Tensors, integers among them in the dtype of the floating ones."""
-    if not isinstance(tensors, Iterable):
+    if not isinstance(tensors, Iterable) or (isinstance(tensors, np.ndarray) and tensors.ndim == 0):
         expect(op, tensors, "each part of a list")
     tensors = list(tensors)
     for position, tensor in enumerate(tensors):

@@ -220,9 +220,13 @@ def constant(op: str, name: str, value: Any, x: Tensor) -> np.ndarray:
     array = array_of(op, name, value)
     if array.dtype.kind not in "fiu":
         raise DTypeError(f"{op} takes numbers as {name}, got {array.dtype} of shape {array.shape}")
-    if not ((array >= 0) & (array < np.inf)).all():
-        raise ArgumentError(f"{op} takes numbers ≥ 0 as {name}, got {array[~(array >= 0) | np.isinf(array)].flat[0]}")
-    return array.astype(x.dtype, copy=False)
+    with np.errstate(over="ignore"):  # what overflows is refused
+        constants = array.astype(x.dtype, copy=False)
+    right = (array >= 0) & np.isfinite(constants)
+    if not right.all():
+        wrong = array[~right].flat[0]
+        raise ArgumentError(f"{op} takes numbers ≥ 0 as {name}, got {wrong}: they must be finite in {x.dtype}")
+    return constants
 
 
 def number(op: str, name: str, value: Any, least: float, most: float) -> float:

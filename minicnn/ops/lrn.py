@@ -16,8 +16,8 @@ from ..errors import ArgumentError
 from ..function import Function
 from ..kernels.window import is_whole, one_line
 from ..tensor import Tensor
-from .arguments import flag
-from .norm import expect_channels, is_number
+from .arguments import flag, is_number
+from .norm import expect_channels
 
 
 class ChannelSum(Function):

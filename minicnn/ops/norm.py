@@ -27,11 +27,10 @@ from ..function import Function, is_recomputing
 from ..kernels.window import one_line
 from ..tensor import Tensor
 from .activation import ClipMask
-from .arguments import expect, flag, floating, groups_of, sizes_of
+from .arguments import expect, flag, floating, groups_of, is_number, sizes_of
 
 # Activations whose slope can be told from the result y = min(max(z, 0), cap): it is 1 where 0 < y < cap.
 CAPS: dict[str | None, float | None] = {None: None, "relu": math.inf, "relu6": 6.0}
-LARGEST = 1e300  # of an option; NaN is not below it
 
 
 class BatchNorm(Function):
@@ -310,9 +309,3 @@ def expect_eps(op: str, eps: Any) -> float:
     if not is_number(eps) or eps <= 0:
         raise ArgumentError(f"{op} takes eps above 0, so that a variance of 0 divides nothing, got {one_line(eps)}")
     return float(eps)
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite real number, Python's or NumPy's; a bool is none."""
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return real and abs(value) <= LARGEST

@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import axes_of, axis_of, expect, flag, floating, one_line, sizes_of
+from .arguments import axes_of, axis_of, expect, flag, floating, is_number, one_line, sizes_of
 from .arithmetic import where
 from .joining import concat
 
@@ -195,7 +193,7 @@ def std(x: Tensor, axis: Any = None, keepdims: bool = False, correction: float =
 def _statistics(op: str, x: Tensor, axis: Any, keepdims: Any, correction: Any) -> dict[str, Any]:
     expect(op, x)
     axes = axes_of(op, x, axis)
-    if not isinstance(correction, int | float | np.integer | np.floating) or isinstance(correction, bool):
+    if not is_number(correction):
         raise ArgumentError(f"{op} of shape {x.shape} needs a number as correction, got {one_line(correction)}")
     count = math.prod(x.shape[a] for a in axes)
     if count == 0 or not count > correction:

@@ -18,7 +18,7 @@ from ..function import Function
 from ..kernels.sampling import MODES, Sampling
 from ..kernels.window import pair
 from ..tensor import Tensor
-from .arguments import expect_images, flag, one_line, refuse_huge
+from .arguments import expect_images, flag, is_number, one_line, refuse_huge
 
 
 class Resize(Function):
@@ -95,8 +95,7 @@ interpolate = resize
 def _factors(x: Tensor, scale_factor: Any) -> tuple[float, ...]:
     plain = scale_factor.tolist() if isinstance(scale_factor, np.ndarray) else scale_factor
     factors = tuple(plain) if isinstance(plain, tuple | list) else (plain, plain)
-    real = all(isinstance(f, int | float | np.integer | np.floating) and not isinstance(f, bool) for f in factors)
-    if len(factors) != 2 or not real or not all(1e-4 <= f <= 1e6 for f in factors):
+    if len(factors) != 2 or not all(map(is_number, factors)) or not all(1e-4 <= f <= 1e6 for f in factors):
         raise ArgumentError(
             f"resize of x {x.shape}: scale_factor must be a number from 0.0001 to 1000000, or two (rows, columns), "
             f"got {one_line(scale_factor)}"

@@ -266,7 +266,7 @@ def _roots(s, count, quarters, inverse, power):
         elif quarters == 4:
             root = one
         inverse[i] = one / s[i]
-        power[i] = root * inverse[i]
+        power[i] = root * inverse[i] if inverse[i] != 0 else inverse[i]  # s = ∞
 
 
 @jit

@@ -134,6 +134,20 @@ def test_local_response_norm(shape, dtype, beta):
         assert largest_error(gx, reference.local_response_norm_gradient(wide[1], wide[0], *form)) < close
 
 
+@pytest.mark.parametrize("beta", BETAS)
+@BOTH
+def test_squares_that_overflow(beta, dtype):
+    """x/∞ is 0, not NaN; and NaN stays NaN."""
+    x, gy = numbers((2, 3, 4, 5), dtype), numbers((2, 3, 4, 5), dtype, 1)
+    x[0, 1, 2, 3], x[1, 2, 0, 0] = np.finfo(dtype).max, np.nan
+    form = (1, 1, 1.3, beta, 2.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference.local_response_norm(x, *form), reference.local_response_norm_gradient(gy, x, *form)
+        found = norm.local_response_norm(x, *form), norm.local_response_norm_gradient(gy, x, *form)
+    for right, given in zip(expected, found, strict=True):
+        np.testing.assert_allclose(given, right, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 7, 900), (4, 1, 3)])
 def test_thread_counts_agree(shape, monkeypatch):
     """Each channel, and each tile, belongs to one thread: different numbers of threads give the same bytes."""
