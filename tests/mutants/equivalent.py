@@ -9,6 +9,7 @@ import re
 
 RULES = (
     (r"[<>]=? MOST_ELEMENTS|< LARGEST", "the limit is a round number: one element more or less is no matter"),
+    (r"reshape\(-2\b", "NumPy takes any number below 0 for −1"),
     (r"compare\((b, a|largest, x), 'equal'\)", "equal is equal from either side"),
 )
 
@@ -41,6 +42,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "matmul: return matmul(a.reshape(1, -1), b).squeeze(-2 if b.ndim > 2 else 0)": "of two axes the first is −2",
         "Linear.backward: needs = self.active": "a list for a tuple",
         "_linear: never x.ndim == 2": QUICK,
+    },
+    "ops/loss.py": {
+        "_of_probabilities: always smoothing": QUICK,
+        "_of_probabilities: q = q * (1 - smoothing) + smoothing / max(classes, 2)": "of one class the logarithm is 0",
+        "_labels: labels = labels.astype(np.int64)": "a copy",
+        "_labels: labels = labels.astype(np.int64, copy=True)": "a copy",
+        "_labels: always 0 <= ignore_index < classes or (kept and labels.view(np.uint64).max() >= classes)": QUICK,
+        "_labels: if 0 <= ignore_index <= classes or (kept and labels.view(np.uint64).max() >= classes):": QUICK,
+        "_labels: labels[ignored] = -2": "kernels ask whether a label is below 0",
+        "_labels: kept -= np.count_nonzero(ignored)": PYTHONS,
+        "_labels: weights = _weights(op, x, weight)": QUICK,
     },
     "ops/lrn.py": {
         "local_response_norm: most = max(x.shape[1] + 1, 0)": BEYOND,
@@ -79,6 +91,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "LogSumExp.backward: y = where(y == -math.inf, 1.0, y).reshape(self.kept)": "e^(−∞ − 1) is 0, too",
         "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
             NUMPYS,
+        "prod: factors = concat([pairs, factors[2 * half:]]) if len(factors) * 2 else pairs": "nothing is joined on",
     },
 }  # fmt: skip
 

@@ -44,6 +44,12 @@ BAD = {
                                 r"min over axes \(1,\) of shape \(2, 0\) has no elements to compare"),
     "keepdims of prod": (lambda: X.prod(0, "no"), ArgumentError, "prod takes keepdims=True or .* got .no."),
     "keepdims of logsumexp": (lambda: X.logsumexp(0, 1), ArgumentError, "logsumexp takes keepdims=True or .* got 1"),
+    "logits without classes": (lambda: ops.cross_entropy(ones(3), ones(3)), ShapeError, "expects classes on axis 1"),
+    "probabilities of more digits": (lambda: ops.cross_entropy(X, ones(2, 3, dtype="float64")), DTypeError,
+                                     "cross_entropy got tensors of different precision"),
+    "ragged labels": (lambda: ops.nll_loss(X, [[1], [1, 2]]), DTypeError, "nll_loss takes an array as labels"),
+    "the label after the last": (lambda: ops.cross_entropy(X, [0, 3]), ArgumentError, r"got label 3, but \(2, 3\) has"),
+    "the worst label": (lambda: ops.nll_loss(X, [-5, 4]), ArgumentError, "nll_loss got label -5, but .* 0 to 2"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -140,6 +146,14 @@ def test_unpooling_of_same_padding():
     back = ops.max_unpool2d(y, places, (2, 3), (2, 3), "same").data
     np.testing.assert_array_equal(back, np.where(back == 0, 0, x.data))
     assert back.shape == x.shape and (back > 0).sum() == (y.data > 0).sum()
+
+
+def test_probabilities_of_no_classes():
+    assert ops.cross_entropy(ones(2, 0), ones(2, 0), label_smoothing=0.5).item() == 0
+
+
+def test_places_of_integers():
+    assert Tensor([1, 3, 2]).argmax().item() == 1
 
 
 # --- normalisation ----------------------------------------------------------------------------------------------------
