@@ -26,6 +26,7 @@ from .compile import jit
 from .threads import get_num_threads, parallel_for
 
 SMALL = 1 << 14  # logits that one thread has dealt with before a second has woken up
+FEW = 1 << 12  # logits up to which exp by exp is quick enough, and compiles in a fifth of the time: LeNet's first step
 BLOCK = 1 << 11  # logits whose exponentials are computed in one go
 LANES = 16
 index = np.uintp  # an index that cannot count from the end: needed for vectors
@@ -37,7 +38,8 @@ def softmax_cross_entropy(
     """z (N, C, ...), labels (N, ...), weight (C,) | None -> losses (N, ...), or their sum if divided by a divisor."""
     losses = np.empty(labels.shape, z.dtype)
     parts = _parts_of_targets(z, weight, smoothing, divisor)
-    _for_positions(z, _losses, labels.reshape(-1), *parts, losses.reshape(-1))
+    body = _few_losses if z.size <= FEW else _losses
+    _for_positions(z, body, labels.reshape(-1), *parts, losses.reshape(-1))
     return losses if divisor is None else np.asarray(losses.sum())
 
 
@@ -48,7 +50,8 @@ def softmax_cross_entropy_gradient(
     """g (N, ...) or (), z (N, C, ...), labels (N, ...), weight (C,) | None -> gz (N, C, ...)."""
     gz = np.empty(z.shape, z.dtype)
     parts = _parts_of_targets(z, weight, smoothing, divisor)
-    _for_positions(z, _gradient, labels.reshape(-1), *parts, _plain(g).reshape(-1), _three_axes(gz))
+    body = _few_gradients if z.size <= FEW else _gradient
+    _for_positions(z, body, labels.reshape(-1), *parts, _plain(g).reshape(-1), _three_axes(gz))
     return gz
 
 
@@ -80,7 +83,52 @@ def _three_axes(z: np.ndarray) -> np.ndarray:
     return z.reshape(*z.shape[:2], math.prod(z.shape[2:]))
 
 
-# --- compiled ---------------------------------------------------------------------------------------------------------
+# --- compiled, for few logits -----------------------------------------------------------------------------------------
+
+
+@jit
+def _largest_and_sum(z, n, place):
+    """The largest logit of a position, NaN passed over, and Σ exp(z − largest)."""
+    largest, total = z.dtype.type(-np.inf), z.dtype.type(0)
+    for c in range(z.shape[1]):
+        largest = z[n, c, place] if z[n, c, place] > largest else largest
+    for c in range(z.shape[1]):
+        total += np.exp(z[n, c, place] - largest)
+    return largest, total
+
+
+@jit
+def _few_losses(share, first, last, z, labels, at_label, everywhere, losses):
+    for i in range(first, last):
+        losses[i] = 0
+        if labels[i] >= 0:
+            n, place = i // z.shape[2], i % z.shape[2]
+            largest, total = _largest_and_sum(z, n, place)
+            log_sum = np.log(total)
+            losses[i] = at_label[labels[i]] * ((largest - z[n, labels[i], place]) + log_sum)
+            for c in range(len(everywhere)):
+                losses[i] += everywhere[c] * ((largest - z[n, c, place]) + log_sum)
+
+
+@jit
+def _few_gradients(share, first, last, z, labels, at_label, everywhere, g, gz):
+    total_everywhere = everywhere.sum()
+    for i in range(first, last):
+        n, place = i // z.shape[2], i % z.shape[2]
+        if labels[i] < 0:
+            gz[n, :, place] = 0
+            continue
+        g_i = g[i if len(g) > 1 else 0]
+        largest, total = _largest_and_sum(z, n, place)
+        factor = g_i * (at_label[labels[i]] + total_everywhere) / total
+        for c in range(z.shape[1]):
+            gz[n, c, place] = factor * np.exp(z[n, c, place] - largest)
+        for c in range(len(everywhere)):
+            gz[n, c, place] -= g_i * everywhere[c]
+        gz[n, labels[i], place] -= g_i * at_label[labels[i]]
+
+
+# --- compiled, for many -----------------------------------------------------------------------------------------------
 
 
 @jit
