@@ -18,7 +18,7 @@ os.environ |= {"NUMBA_DISABLE_JIT": "1"} if COMPILED else {}
 
 import pytest  # noqa: E402
 
-from .changes import Mutant, mutants_of  # noqa: E402
+from .changes import Mutant, mutants_of, source  # noqa: E402
 from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
 from .planting import instrument, plant  # noqa: E402
 from .trials import Session, Trial, chosen, property_trials, traced  # noqa: E402
@@ -28,8 +28,8 @@ USUAL = ("minicnn/ops", "minicnn/kernels/reference")
 TESTS = ("test_bad_input.py", "ops", "nn", "explain", "kernels/test_reference.py", "kernels/test_window.py",
          "test_autograd.py", "test_memories.py", "optim")  # fmt: skip
 PINNED = "test_defaults"  # which runs nothing
-HANGS = 18  # seconds of computing after which a mutant does not end
-LONGER = 4  # of more cases, for one that nothing has noticed
+HANGS = 12  # seconds of computing after which a mutant does not end
+LONGER = 2  # of more cases, for one that nothing has noticed
 MEMORY = 4 << 30
 
 
@@ -110,6 +110,8 @@ def dotted(path: Path) -> str:
 def main(names: list[str]) -> int:
     given = [ROOT / name for name in names or USUAL]
     paths = [path for one in given for path in (sorted(one.glob("*.py")) if one.is_dir() else [one])]
+    for path in paths:
+        source(path)
     session = Session(lambda tests: hunt(paths, [*property_trials("cpu" if COMPILED else "reference"), *tests]))
     tests = [str(ROOT / "tests" / name) for name in (*TESTS, *(["kernels/cpu"] if COMPILED else []))]
     quiet = ["-s", "-o", "addopts=--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider"]

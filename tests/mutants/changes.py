@@ -6,6 +6,7 @@ Not changed: documentation, annotations, what errors say (the tests of bad input
 from __future__ import annotations
 
 import ast
+import functools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,9 +94,14 @@ class Mutant:
     lines: range  # a test that runs none of these cannot notice
 
 
+@functools.cache
+def source(path: Path) -> str:
+    """As it was when first asked for: somebody may be writing."""
+    return path.read_text("utf-8")
+
+
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    tree = ast.parse(path.read_text("utf-8"))
-    for top in tree.body:
+    for top in ast.parse(source(path)).body:
         if not isinstance(top, ast.Import | ast.ImportFrom | ast.Expr) and not _is_speed(top):
             yield from _inside(top, top, top, top.__class__.__name__, range(0), path)
 

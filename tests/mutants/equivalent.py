@@ -53,6 +53,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_labels: labels[ignored] = -2": "kernels ask whether a label is below 0",
         "_labels: kept -= np.count_nonzero(ignored)": PYTHONS,
         "_labels: weights = _weights(op, x, weight)": QUICK,
+        "_labels: divisor = kept if weights is None else weights[labels[labels >= 0]].real.sum(dtype=np.float64)":
+            NUMPYS,
+        "_labels: divisor = float(kept if weights is None else weights[labels[labels >= 0]].real.sum())":
+            "a sum of float32 is as precise as the loss that it divides",
     },
     "ops/lrn.py": {
         "local_response_norm: most = max(x.shape[1] + 1, 0)": BEYOND,

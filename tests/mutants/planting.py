@@ -9,6 +9,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from .changes import source
+
 
 def plant(code: CodeType, module: Any) -> None:
     """The functions and classes of a live module get the code of others of their names, wherever they are known."""
@@ -76,6 +78,6 @@ class Hits(ast.NodeTransformer):
 
 def instrument(path: Path, module: Any, number: int) -> None:
     """Let a live module say what it runs, to builtins.__hit__."""
-    for top in ast.parse(path.read_text("utf-8")).body:
+    for top in ast.parse(source(path)).body:
         if isinstance(top, ast.FunctionDef | ast.ClassDef):
             plant(compile(ast.Module([Hits(number).visit(top)], []), str(path), "exec"), module)

@@ -18,8 +18,8 @@ from ..strategies import Case, Seeded, examples
 
 CASES = 4  # of each row, besides its edges
 MORE = range(4, 24)  # where these notice nothing
-MANY = 250  # trials, of which some will do
-SECONDS = 8  # of them for one mutant
+MANY = 120  # trials, of which some will do
+SECONDS = 4  # of them for one mutant
 
 
 @dataclass

@@ -50,6 +50,13 @@ BAD = {
     "ragged labels": (lambda: ops.nll_loss(X, [[1], [1, 2]]), DTypeError, "nll_loss takes an array as labels"),
     "the label after the last": (lambda: ops.cross_entropy(X, [0, 3]), ArgumentError, r"got label 3, but \(2, 3\) has"),
     "the worst label": (lambda: ops.nll_loss(X, [-5, 4]), ArgumentError, "nll_loss got label -5, but .* 0 to 2"),
+    "ragged weights": (lambda: ops.nll_loss(X, [0, 1], [[1], [1, 2]]), DTypeError, "nll_loss takes an array as weight"),
+    "weight −1": (lambda: ops.nll_loss(X, [0, 1], [1, 2, -1]), ArgumentError, "takes numbers ≥ 0 as weight, got -1"),
+    "weight 1e300": (lambda: ops.nll_loss(X, [0, 1], [1, 1e300, 2]), ArgumentError, "got 1e.300: .* finite in float32"),
+    "weights of text": (lambda: ops.nll_loss(X, [0, 1], ["a", "b", "c"]), DTypeError, "nll_loss takes numbers as weig"),
+    "smoothing 2": (lambda: ops.cross_entropy(X, [0, 1], label_smoothing=2), ArgumentError,
+                    "takes a number from 0 to 1 as label_smoothing, got 2"),
+    "gamma −1": (lambda: ops.sigmoid_focal_loss(X, X, gamma=-1), ArgumentError, "a number ≥ 0 as gamma, got -1"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -146,6 +153,13 @@ def test_unpooling_of_same_padding():
     back = ops.max_unpool2d(y, places, (2, 3), (2, 3), "same").data
     np.testing.assert_array_equal(back, np.where(back == 0, 0, x.data))
     assert back.shape == x.shape and (back > 0).sum() == (y.data > 0).sum()
+
+
+def test_weights_of_small_integers_and_smoothing_of_everything():
+    z = Tensor(np.log([[0.5, 0.25, 0.25]]))
+    weighted = ops.cross_entropy(z, [1], np.array([9, 2, 3], "uint8"), reduction="sum")
+    np.testing.assert_allclose(weighted.data, 2 * np.log(4))
+    np.testing.assert_allclose(ops.cross_entropy(z, [0], label_smoothing=1).data, np.log(2 * 4 * 4) / 3)
 
 
 def test_probabilities_of_no_classes():
