@@ -88,7 +88,7 @@ TABLE = (
     Op("pow", ops.pow, naive.power, inputs.power_inputs, order=2, analytic=True, keeps=(0,),
        edges=edges_of_one("nonzero", exponent=2)),
     Op("pow (of tensors)", ops.pow, naive.power_of_tensors, inputs.broadcasting("positive"), order=2, analytic=True,
-       keeps=(0, 1, "y", "own"), edges=edges_of_two("positive")),
+       keeps=(0, 1, "y"), composition=lambda x, e: ops.exp(e * ops.log(x)), edges=edges_of_two("positive")),
     Op("exp", ops.exp, naive.exp, inputs.arrays(), order=3, analytic=True, keeps=("y",), edges=edges_of_one()),
     Op("log", ops.log, naive.log, inputs.arrays(values="positive"), order=3, analytic=True, keeps=(0,),
        edges=edges_of_one("positive")),

@@ -32,7 +32,7 @@ def neg(x):
 
 @kernel
 def power(x, exponent):
-    """x to a Python number."""
+    """x to a Python number, or to the powers of an array that broadcasts."""
 
 
 @kernel

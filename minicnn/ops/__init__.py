@@ -40,7 +40,6 @@ from .arithmetic import (
     minimum,
     mul,
     neg,
-    pow,
     sqrt,
     sub,
     where,
@@ -48,7 +47,7 @@ from .arithmetic import (
 from .conv import conv2d, conv2d_weight, conv_transpose2d
 from .dropout import dropout, dropout2d, stochastic_depth
 from .einsum import einsum
-from .elementary import clip, cos, expm1, floor, log1p, reciprocal, round, sign, sin, square
+from .elementary import clip, cos, expm1, floor, log1p, pow, reciprocal, round, sign, sin, square
 from .elementwise_loss import (
     binary_cross_entropy_with_logits,
     huber_loss,

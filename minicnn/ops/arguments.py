@@ -82,7 +82,7 @@ def is_number(value: Any, largest: float = LARGEST) -> bool:
     """Whether it is a finite real number, Python's or NumPy's, of no more than `largest`; a bool is none."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return False
-    plain: Any = value.item() if isinstance(value, np.generic) else value  # a float32 makes `largest` a float32: infinity
+    plain: Any = value.item() if isinstance(value, np.generic) else value  # beside a float32, 1e300 is ∞
     return abs(plain) <= largest
 
 

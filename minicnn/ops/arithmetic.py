@@ -140,21 +140,6 @@ class Neg(Function):
         return -gy
 
 
-class Pow(Function):
-    """y = xᵉ for a number e;  ∂y/∂x = e·xᵉ⁻¹ (0 for e = 0, also at x = 0)."""
-
-    def forward(self, x, exponent):
-        self.save(x)
-        self.exponent = exponent
-        return kernels.power(x, exponent)
-
-    def backward(self, gy):
-        (x,) = self.saved
-        if self.exponent == 0:
-            return gy * 0.0
-        return gy * (x ** (self.exponent - 1) * self.exponent)
-
-
 class Exp(Function):
     """y = eˣ;  ∂y/∂x = y."""
 
@@ -308,16 +293,6 @@ def neg(x: Tensor) -> Tensor:
     if x.dtype.kind == "b":
         raise DTypeError(f"neg of a bool tensor of shape {x.shape} is not defined: compare it with == False")
     return Neg.apply(x)
-
-
-def pow(x: Any, exponent: Any) -> Tensor:
-    """xᵉ. A number e may be anything; a tensor of exponents needs x > 0, since then xᵉ = e^(e·ln x)."""
-    if isinstance(exponent, numbers.Real | np.integer | np.floating):
-        expect("pow", x)
-        return Pow.apply(x, exponent=float(exponent))
-    x, exponent = operands("pow", x, exponent)
-    floating("pow", x, exponent)
-    return exp(exponent * log(x))
 
 
 def exp(x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Elementary functions of each number by itself, steps, and clip. The four operations stand in arithmetic.py."""
+"""Powers, elementary functions of each number by itself, steps, and clip. The four operations: arithmetic.py."""
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,45 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import expect, of_one_dtype, real
-from .arithmetic import like, where
+from .arguments import expect, floating, of_one_dtype, real
+from .arithmetic import like, operands, where
+
+
+class Pow(Function):
+    """y = xᵉ for a number e;  ∂y/∂x = e·xᵉ⁻¹ (0 for e = 0, also at x = 0)."""
+
+    def forward(self, x, exponent):
+        self.save(x)
+        self.exponent = exponent
+        return kernels.power(x, exponent)
+
+    def backward(self, gy):
+        (x,) = self.saved
+        if self.exponent == 0:
+            return gy * 0.0
+        return gy * (x ** (self.exponent - 1) * self.exponent)
+
+
+class PowOfTensors(Function):
+    """y = xᵉ, shapes broadcast;  ∂y/∂x = e·xᵉ⁻¹ (0 for e = 0) and ∂y/∂e = y·ln x (0 for x = 0), NaN for x < 0."""
+
+    name = "pow"
+
+    def forward(self, x, e):
+        y = kernels.power(x, e)
+        self.save(x, e if self.needs_grad(0) else None, y if self.needs_grad(1) else None)
+        self.shapes = x.shape, e.shape
+        return y
+
+    def backward(self, gy):
+        x, e, y = self.saved
+        gx = ge = None
+        if self.needs_grad(0):
+            reduced = where((e == 0.0) * (x == 0.0), 1.0, e - 1.0)  # of 0⁰ = 1 no 0⁻¹
+            gx = (gy * e * x**reduced).sum_to(self.shapes[0])
+        if self.needs_grad(1):
+            ge = (gy * y * where(x == 0.0, 1.0, x).log()).sum_to(self.shapes[1])
+        return gx, ge
 
 
 class Log1p(Function):
@@ -134,6 +172,19 @@ class Clip(Function):
 
 
 # --- what users call --------------------------------------------------------------------------------------------------
+
+
+def pow(x: Any, exponent: Any) -> Tensor:
+    """xᵉ. e is a number or a Tensor; below 0 the result is NaN unless e is whole, as in NumPy.
+
+    Raises ShapeError if shapes do not broadcast, DTypeError for integers or two precisions.
+    """
+    if isinstance(exponent, numbers.Real | np.integer | np.floating):
+        expect("pow", x)
+        return Pow.apply(x, exponent=float(exponent))
+    x, exponent = operands("pow", x, exponent)
+    floating("pow", x, exponent)
+    return PowOfTensors.apply(x, exponent)
 
 
 def log1p(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import Tensor, ops
+from minicnn import Tensor, grad, ops
 from minicnn.errors import GraphError
 from minicnn.explain import TimerHook
 
@@ -164,3 +164,18 @@ def test_places_are_not_off_by_rounding(device):
         y = ops.resize(Tensor(x), (46, 1))
     assert y.data[0, 0, 23, 0] == 7
     np.testing.assert_array_equal(y.data.ravel(), [p * 14 // 46 for p in range(46)])
+
+
+def test_powers_where_the_logarithm_has_no_value(device):
+    """xᵉ is no e^(e·ln x) there: whole powers of 0 and of what is below."""
+    with minicnn.use(device):
+        x = Tensor([-2.0, -3.0, 0.0, 0.0, 0.0, 3.0], dtype="float64", requires_grad=True)
+        e = Tensor([2.0, 3.0, 2.0, 1.0, 0.0, 0.0], dtype="float64")
+        y = x**e
+        np.testing.assert_array_equal(y.data, [4, -27, 0, 0, 1, 1])
+        (first,) = grad(y.sum(), x, create_graph=True)
+        np.testing.assert_array_equal(first.data, [-4, 27, 0, 1, 0, 0])
+        (second,) = grad(first.sum(), x)
+        np.testing.assert_array_equal(second.data, [2, -18, 2, 0, 0, 0])
+        (of_exponents,) = grad((x[2:].detach() ** e.requires_grad_()[2:]).sum(), e)
+        np.testing.assert_array_equal(of_exponents.data, [0, 0, 0, 0, 0, np.log(3)])
