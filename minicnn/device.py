@@ -1,7 +1,7 @@
 """Devices: which memory holds an array, and which book of kernels computes with it.
 
     "cpu"        host memory, kernels/cpu: NumPy and Numba, for speed (the default)
-    "reference"  host memory, kernels/reference.py: plain NumPy, for reading and judging
+    "reference"  host memory, kernels/reference: plain NumPy, for reading and judging
     "cuda", "cuda-sim"   their place is kept: a row below, a book in kernels/cuda, and the one import of CuPy here
 
 `use(name)` chooses where new tensors live; MINICNN_DEVICE does the same for a whole process. An op runs on the device

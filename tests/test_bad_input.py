@@ -323,7 +323,7 @@ BAD = {
                             r"batch_norm in training needs at least two values a channel .* got 1: x has shape "
                             r"\(1, 3, 1, 1\); use a larger batch, or running statistics with training=False"),
     "empty batch in training": (lambda: nn.BatchNorm2d(3)(ones(0, 3, 2, 2)), ShapeError,
-                                r"BatchNorm2d 3: batch_norm_act in training .* got 0: x has shape \(0, 3, 2, 2\)"),
+                                r"BatchNorm2d 3: batch_norm in training .* got 0: x has shape \(0, 3, 2, 2\)"),
     "momentum 2": (lambda: ops.batch_norm(IMAGE, ones(1), ones(1), momentum=2), ArgumentError,
                    "batch_norm takes a momentum from 0 to 1, the weight of the new value, got 2"),
     "momentum None": (lambda: ops.batch_norm(IMAGE, ones(1), ones(1), momentum=None), ArgumentError, "momentum.*None"),

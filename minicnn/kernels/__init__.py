@@ -3,7 +3,7 @@
 A kernel knows arrays, an op knows calculus: nothing here knows about gradients. Each entry is a name, a signature and
 a contract, here for networks and in arrays.py for arrays; the code stands in the books of the devices:
 
-    reference.py   plain NumPy, for reading
+    reference/     plain NumPy, for reading
     cpu/           NumPy + Numba, for speed
     cuda/          CUDA C++ on CuPy arrays (its place is kept in device.py)
 

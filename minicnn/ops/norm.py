@@ -197,7 +197,7 @@ def batch_norm_act(
         known = ", ".join(f'"{name}"' for name in CAPS if name)
         raise ArgumentError(f"batch_norm_act got activation={one_line(activation)}: choose {known} or None")
     cap = CAPS[activation]
-    op = "batch_norm_act"
+    op = "batch_norm" if residual is None and activation is None else "batch_norm_act"
     return _batch_norm(op, x, running_mean, running_var, weight, bias, residual, cap, training, momentum, eps)
 
 
