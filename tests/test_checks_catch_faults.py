@@ -12,29 +12,32 @@ PLANTED_IN = sorted({(fault.op, fault.device) for fault in FAULTS})
 
 
 @functools.cache
-def caught(fault):
-    only = fault.caught_by if fault.cause else ""  # what is planted from outside is no op of the engine in other ways
+def caught(fault, holds):
+    """What one property says of a fault: asking all of them is what `python -m tests.faults` does, in minutes."""
     with fault.plant():
-        return rejections(fault.into(ROWS[fault.op]), fault.device, only)
+        return rejections(fault.into(ROWS[fault.op]), fault.device, holds)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.op}: {fault.name}")
-def test_fault_is_rejected(fault, record_property):
-    record_property("caught_by", ", ".join(caught(fault)))
-    assert fault.caught_by in caught(fault), f"caught only by: {', '.join(caught(fault)) or 'nothing'}"
-    misplanted = [why for why in caught(fault).values() if why.startswith("TypeError") and "argument" in why]
+def test_fault_is_rejected(fault):
+    found = caught(fault, fault.caught_by)
+    assert fault.caught_by in found, "it is not caught by what the table says"
+    misplanted = [why for why in found.values() if why.startswith("TypeError") and "argument" in why]
     assert not misplanted, f"the fault is not what it claims: {misplanted[0]}"
 
 
 @pytest.mark.parametrize("op, on", PLANTED_IN)
 def test_without_a_fault_nothing_is_rejected(op, on):
     """The control: the same cases, and proof that planting leaves nothing behind."""
-    assert rejections(ROWS[op], on) == {}
+    for holds in sorted({fault.caught_by for fault in FAULTS if (fault.op, fault.device) == (op, on)}):
+        assert rejections(ROWS[op], on, holds) == {}
 
 
 @pytest.mark.parametrize("holds", PROPERTIES, ids=str)
 def test_property_can_fail(holds):
-    assert any(holds.name in caught(fault) for fault in FAULTS), "no planted fault violates this property"
+    first = sorted(FAULTS, key=lambda fault: fault.caught_by != holds.name)  # those that are said to violate it
+    judged = (fault for fault in first if not fault.cause and holds.applies(ROWS[fault.op]))
+    assert any(holds.name in caught(fault, holds.name) for fault in judged), "no planted fault violates this property"
 
 
 def test_catalogue():
