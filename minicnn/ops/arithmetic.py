@@ -356,7 +356,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
-    """x in another dtype, by name or NumPy's; x itself if it has it already."""
+    """x in another dtype, by name or NumPy's; x itself if it has it already. Raises DTypeError for what is none."""
     expect("cast", x)
     try:
         wanted = as_dtype(dtype)
@@ -368,7 +368,10 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def compare(a: Any, b: Any, how: str) -> Tensor:
-    """a ? b as a bool tensor, `how` as NumPy's function is called: less, less_equal, greater, equal, ..."""
+    """a ? b as a bool tensor, `how` as NumPy's function is called: less, less_equal, greater, equal, ...
+
+    Raises ArgumentError for another name, and errors as add.
+    """
     if not isinstance(how, str) or how not in COMPARISONS:
         raise ArgumentError(f"compare got how={one_line(how)}: choose one of {', '.join(COMPARISONS)}")
     return Compare.apply(*operands(how, a, b), how=how)

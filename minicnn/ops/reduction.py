@@ -252,7 +252,10 @@ class ArgMax(Function):
 
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo a broadcast from `shape` to x.shape: sum over the axes it added or stretched. x itself if there are none."""
+    """Undo a broadcast from `shape` to x.shape: sum over the axes it added or stretched. x itself if there are none.
+
+    Raises ShapeError unless `shape` broadcasts to x.shape.
+    """
     expect("sum_to", x)
     if type(shape) is tuple and x.shape == shape:
         return x

@@ -74,7 +74,10 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 
 def flatten(x: Tensor, start_axis: int = 0) -> Tensor:
-    """All axes from start_axis on as one: (N, C, H, W) with start_axis=1 -> (N, C·H·W)."""
+    """All axes from start_axis on as one: (N, C, H, W) with start_axis=1 -> (N, C·H·W).
+
+    Raises ShapeError for an axis that is not there.
+    """
     expect("flatten", x)
     if not is_whole(start_axis) or not 0 <= start_axis <= x.ndim:
         raise ShapeError(f"flatten from axis {one_line(start_axis)} is not possible: x has shape {x.shape}")
@@ -94,7 +97,10 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
 
 
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
-    """The axes `source`, one or several, at the positions `destination`; the others keep their order, as in NumPy."""
+    """The axes `source`, one or several, at the positions `destination`; the others keep their order, as in NumPy.
+
+    Raises ShapeError for axes that are not there, or unless there are as many of both.
+    """
     expect("moveaxis", x)
     moved, to = axes_in_order("moveaxis", x, source), axes_in_order("moveaxis", x, destination)
     if len(moved) != len(to):
@@ -106,7 +112,10 @@ def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
-    """x with two axes exchanged: PyTorch's x.transpose(axis1, axis2)."""
+    """x with two axes exchanged: PyTorch's x.transpose(axis1, axis2).
+
+    Raises ShapeError for an axis that is not there.
+    """
     expect("swapaxes", x)
     a, b = axis_of("swapaxes", x, axis1), axis_of("swapaxes", x, axis2)
     order = list(range(x.ndim))
