@@ -120,7 +120,8 @@ def huber_loss(x: Tensor, target: Any, reduction: str = "mean", delta: float = 1
     """delta·smooth_l1_loss with beta = delta: d²/2 where |d| < delta. Errors as smooth_l1_loss, also for delta = 0."""
     expect("huber_loss", x)
     floating("huber_loss", x)
-    if _finite("huber_loss", "delta", delta, x) == 0:
+    delta = _finite("huber_loss", "delta", delta, x)
+    if delta == 0:
         raise ArgumentError("huber_loss takes a number above 0 as delta, got 0")
     return _smooth_l1("huber_loss", x, target, reduction, delta) * delta
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, grad, ops
-from minicnn.errors import ArgumentError, DTypeError, ShapeError
+from minicnn.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from minicnn.explain import TimerHook
+from minicnn.ops.activation import PReLU
 from minicnn.ops.linear import LinearWeight
 
 
@@ -57,6 +58,11 @@ BAD = {
     "smoothing 2": (lambda: ops.cross_entropy(X, [0, 1], label_smoothing=2), ArgumentError,
                     "takes a number from 0 to 1 as label_smoothing, got 2"),
     "gamma −1": (lambda: ops.sigmoid_focal_loss(X, X, gamma=-1), ArgumentError, "a number ≥ 0 as gamma, got -1"),
+    "probability −0.5": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.5, 1.25]]), ArgumentError,
+                         r"probabilities from 0 to 1 as target, got -0.5 in shape \(1, 3\)"),
+    "probability 1.75": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.5, 1.75]]), ArgumentError, "got 1.75"),
+    "probability −0.1": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.1, 0.9]]), ArgumentError, "got -0.1"),
+    "sizes below 0": (lambda: X.reshape(-2, -3, 1), ShapeError, r"reshape .* to \(-2, -3, 1\) is not possible"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -125,6 +131,24 @@ def test_a_weight_gradient_that_is_differentiated_in_one_factor_keeps_the_other(
     assert [g is None for g in gw.grad_fn.backward(ones(5, 4))] == [alone == 1, alone == 0]
 
 
+def test_prelu_at_its_kink_and_what_it_keeps():
+    x, a = Tensor(np.zeros((1, 2)), requires_grad=True), Tensor(np.float64([0.5, 2]), requires_grad=True)
+    (gx,) = grad(ops.prelu(x, a), x, Tensor(np.float64([[3, 4]])), create_graph=True)
+    (ga,) = grad(gx, a, Tensor(np.float64([[1, 1]])))
+    np.testing.assert_array_equal(gx.data, [[1.5, 8]])
+    np.testing.assert_array_equal(ga.data, [3, 4])
+    y = PReLU.apply(ones(1, 2, requires_grad=True), ones(2), sign=np.ones((1, 2), "float32"))
+    assert [entry.array is None for entry in y.grad_fn._saved] == [True, False]
+
+
+def test_prelu_notices_that_its_signs_have_changed():
+    x = ones(1, 2, requires_grad=True)
+    y = ops.prelu(x, ones(2))
+    x.data = -x.data
+    with pytest.raises(GraphError, match=r"prelu needs a tensor of shape .* as it was in forward"):
+        y.backward(ones(1, 2))
+
+
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +164,11 @@ def test_no_gradient_goes_to_what_is_no_number(op):
     x = Tensor(np.array([1.0, np.nan]), requires_grad=True)
     (g,) = grad(op(x), x)
     np.testing.assert_array_equal(g.data, [0, 0])
+
+
+def test_axes_in_an_array():
+    assert X.transpose(np.array([1, 0])).shape == X.transpose([1, 0]).shape == (3, 2)
+    assert Tensor(2.0).reshape(()).shape == ()
 
 
 def test_casts():

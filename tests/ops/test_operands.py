@@ -68,3 +68,19 @@ def test_numbers_chosen_by_a_tensor_stand_where_it_does(device):
 @pytest.mark.parametrize("exponent", [np.float64(2), np.float32(2), np.int64(2)])
 def test_exponents_of_numpy(exponent):
     assert (Tensor(np.float32([3])) ** exponent).dtype == "float32"
+
+
+@pytest.mark.parametrize("option", [np.float64(0.5), np.float32(0.5), np.float16(0.5)])
+def test_options_of_numpy(option, device):
+    """They are numbers, not arrays: their precision does not count."""
+    with minicnn.use(device):
+        x = Tensor(np.ones((2, 3), np.float32))
+        for y in (
+            ops.leaky_relu(x, option), ops.elu(x, option), ops.softplus(x, option, option),
+            ops.local_response_norm(x, 3, option, option, option), ops.layer_norm(x, 3, eps=option),
+            ops.batch_norm(x, None, None, training=True, eps=option), ops.huber_loss(x, x, "none", option),
+            ops.smooth_l1_loss(x, x, "none", option), ops.sigmoid_focal_loss(x, x, option, option),
+            ops.clip(x, option), ops.pad(x, [(0, 1), (0, 0)], value=option), ops.dropout(x, option),
+            ops.cross_entropy(x, [0, 1], label_smoothing=option), ops.var(x, correction=option), x**option, x * option,
+        ):  # fmt: skip
+            assert y.dtype == "float32"
