@@ -119,7 +119,7 @@ def _inside(
                 continue
             inner = child if isinstance(child, ast.stmt) else statement
             runs = where.count(".") > 0 or isinstance(top, ast.FunctionDef)  # when a function does, not at import
-            reach = _header(inner) if runs and not _defines(inner) else lines
+            reach = _header(inner) if runs and not _defines(inner) else lines if runs else range(0)
             for variant in variants(child, node):
                 before = _text(inner)
                 _put(node, name, position, ast.fix_missing_locations(ast.copy_location(variant, child)))

@@ -13,6 +13,8 @@ RULES = (
     (r"compare\((b, a|largest, x), 'equal'\)", "equal is equal from either side"),
 )
 
+INTEGERS = "NumPy's integers and lists do as well as Python's integers and tuples"
+
 # Reasons that are given more than once.
 QUICK = "a short cut: the long way gives the same"
 AGAIN = "what is right passes this check, too, and what is wrong is found by the next"
@@ -20,9 +22,15 @@ BEYOND = "a window that reaches beyond the ends reads nothing more"
 NUMPYS = "kernels take NumPy's numbers, too: the dtype is that of the array"
 ONLY = "it is called with nothing else"
 PYTHONS = "a number of Python leaves the dtype of an array as it is"
-BOUNDED = "what is far below 0 is refused as well: every option has a least value"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "ops/activation.py": {
+        "ScaledTanh.forward: y = kernels.mul(kernels.tanh(kernels.mul(x, SLOPE)), x.dtype.type(AMPLITUDE))": PYTHONS,
+        "ScaledTanh.forward: y = kernels.mul(kernels.tanh(kernels.mul(x, x.dtype.type(SLOPE))), AMPLITUDE)": PYTHONS,
+        "prelu: no floating('prelu', x, weight)": AGAIN,
+        "softplus: smallest = np.finfo(x.dtype).tiny": NUMPYS,
+        "_number: number = value": NUMPYS,
+    },
     "ops/arithmetic.py": {
         "operands: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
         "operands: always a.dtype != b.dtype": QUICK,
@@ -57,6 +65,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             NUMPYS,
         "_labels: divisor = float(kept if weights is None else weights[labels[labels >= 0]].real.sum())":
             "a sum of float32 is as precise as the loss that it divides",
+        "constant: constants = array.astype(x.dtype)": "a copy",
+        "constant: constants = array.astype(x.dtype, copy=True)": "a copy",
+        "number: real = value is float or (isinstance(value, numbers.Real) and (not isinstance(value, bool)))": QUICK,
+        "number: return value": NUMPYS,
+        "expect_probabilities: worst = given.flat[np.argmax(np.abs(0.5 - given))]": "the distance from either side",
     },
     "ops/lrn.py": {
         "local_response_norm: most = max(x.shape[1] + 1, 0)": BEYOND,
@@ -76,7 +89,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "statistics are written in place: their dtype stays",
         "expect_channels: always x.dtype.kind not in 'fc'": QUICK,
         "expect_channels: if x.dtype.kind not in 'f':": AGAIN,
-        "is_number: return real and value <= LARGEST": BOUNDED,
     },
     "ops/pool.py": {
         "MaxPool2d.forward: self, x, window, return_indices=True": "it is always said",
@@ -96,6 +108,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
             NUMPYS,
         "prod: factors = concat([pairs, factors[2 * half:]]) if len(factors) * 2 else pairs": "nothing is joined on",
+    },
+    "ops/shape.py": {
+        "Transpose.forward: self.inverse = tuple((axis for axis in np.argsort(axes)))": INTEGERS,
+        "reshape: if min(sizes, default=1) < 0 or math.prod(sizes) != x.size:": "() is the shape of a number",
+        "transpose: positive = tuple((axis % x.ndim if -x.ndim <= axis < x.ndim else axis for axis in "
+        "order)) if whole else ()": INTEGERS,
+        "moveaxis: return Transpose.apply(x, axes=order)": INTEGERS,
+        "swapaxes: return Transpose.apply(x, axes=order)": INTEGERS,
+        "broadcast_to: never type(shape) is tuple and x.shape == shape": QUICK,
+        "broadcast_to: if shape is tuple and x.shape == shape:": QUICK,
     },
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Options at the very edge of what is allowed, on both sides of it, and the work that ops say they do."""
 
+import itertools
 import re
 
 import numpy as np
@@ -63,6 +64,7 @@ BAD = {
     "probability 1.75": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.5, 1.75]]), ArgumentError, "got 1.75"),
     "probability −0.1": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.1, 0.9]]), ArgumentError, "got -0.1"),
     "sizes below 0": (lambda: X.reshape(-2, -3, 1), ShapeError, r"reshape .* to \(-2, -3, 1\) is not possible"),
+    "fewer axes": (lambda: ones(1, 3).broadcast_to((3,)), ShapeError, r"broadcast_to .* \(1, 3\) into \(3,\)"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -168,7 +170,14 @@ def test_no_gradient_goes_to_what_is_no_number(op):
 
 def test_axes_in_an_array():
     assert X.transpose(np.array([1, 0])).shape == X.transpose([1, 0]).shape == (3, 2)
-    assert Tensor(2.0).reshape(()).shape == ()
+    assert Tensor(2.0).reshape(()).shape == Tensor(2.0).broadcast_to([]).shape == ()
+
+
+def test_several_axes_move_at_once():
+    x = np.arange(24).reshape(2, 3, 4)
+    for to in itertools.permutations(range(3)):
+        np.testing.assert_array_equal(Tensor(x).moveaxis((0, 1, 2), to).data, np.moveaxis(x, (0, 1, 2), to))
+        np.testing.assert_array_equal(Tensor(x).moveaxis((2, 0), to[:2]).data, np.moveaxis(x, (2, 0), to[:2]))
 
 
 def test_casts():
