@@ -118,6 +118,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "swapaxes: return Transpose.apply(x, axes=order)": INTEGERS,
         "broadcast_to: never type(shape) is tuple and x.shape == shape": QUICK,
         "broadcast_to: if shape is tuple and x.shape == shape:": QUICK,
+        "broadcast_to: if tail is None or min(shape, default=1) < 0 or any((size not in (1, wanted) for "
+        "size, wanted in zip(x.shape, tail, strict=True))):": "() is the shape of a number",
     },
 }  # fmt: skip
 

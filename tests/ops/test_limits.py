@@ -65,6 +65,7 @@ BAD = {
     "probability −0.1": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, -0.1, 0.9]]), ArgumentError, "got -0.1"),
     "sizes below 0": (lambda: X.reshape(-2, -3, 1), ShapeError, r"reshape .* to \(-2, -3, 1\) is not possible"),
     "fewer axes": (lambda: ones(1, 3).broadcast_to((3,)), ShapeError, r"broadcast_to .* \(1, 3\) into \(3,\)"),
+    "a size below 0": (lambda: ones(1).broadcast_to((2, -1)), ShapeError, r"broadcast_to .* \(1,\) into \(2, -1\)"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -178,6 +179,16 @@ def test_several_axes_move_at_once():
     for to in itertools.permutations(range(3)):
         np.testing.assert_array_equal(Tensor(x).moveaxis((0, 1, 2), to).data, np.moveaxis(x, (0, 1, 2), to))
         np.testing.assert_array_equal(Tensor(x).moveaxis((2, 0), to[:2]).data, np.moveaxis(x, (2, 0), to[:2]))
+
+
+def test_only_the_axis_that_is_named_is_squeezed():
+    x = ones(1, 2, 1)
+    assert (x.squeeze(0).shape, x.squeeze(-1).shape, x.squeeze().shape) == ((2, 1), (1, 2), (2,))
+
+
+def test_what_has_its_shape_already_is_itself():
+    assert X.broadcast_to((2, 3)) is X and X.reshape(2, 3) is X and X.sum_to((2, 3)) is X
+    assert isinstance(ops.broadcast_arrays(X, X), tuple)
 
 
 def test_casts():
