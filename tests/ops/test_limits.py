@@ -66,6 +66,9 @@ BAD = {
     "sizes below 0": (lambda: X.reshape(-2, -3, 1), ShapeError, r"reshape .* to \(-2, -3, 1\) is not possible"),
     "fewer axes": (lambda: ones(1, 3).broadcast_to((3,)), ShapeError, r"broadcast_to .* \(1, 3\) into \(3,\)"),
     "a size below 0": (lambda: ones(1).broadcast_to((2, -1)), ShapeError, r"broadcast_to .* \(1,\) into \(2, -1\)"),
+    "squeezing two": (lambda: X.squeeze(0), ShapeError, r"squeeze .* \(2, 3\)"),
+    "squeezing one and two": (lambda: ones(1, 2).squeeze((0, 1)), ShapeError, r"squeeze .* \(1, 2\)"),
+    "an axis before the first": (lambda: ops.expand_dims(X, -4), ShapeError, r"expand_dims at axis -4 .* \(2, 3\)"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
