@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 RULES = (
-    (r"[<>]=? MOST_ELEMENTS|< LARGEST", "the limit is a round number: one element more or less is no matter"),
+    (r"[<>]=? MOST_ELEMENTS|< LARGEST|MOST_PARTS = (6|11|10 \*\* 7)", "the limit is a round number: one element more or less is no matter"),
     (r"reshape\(-2\b", "NumPy takes any number below 0 for −1"),
     (r"compare\((b, a|largest, x), 'equal'\)", "equal is equal from either side"),
 )
@@ -44,6 +44,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "like: if type(value) is float and tensor.dtype.kind == '':": QUICK,
         "Maximum.forward: half = kernels.mul(equal, 0.5)": NUMPYS,
         "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
+    },
+    "ops/indexing.py": {
+        "add_at: if min(shape, default=1) < 0:": "() is the shape of a number",
     },
     "ops/linear.py": {
         "matmul: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
@@ -120,6 +123,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "broadcast_to: if shape is tuple and x.shape == shape:": QUICK,
         "broadcast_to: if tail is None or min(shape, default=1) < 0 or any((size not in (1, wanted) for "
         "size, wanted in zip(x.shape, tail, strict=True))):": "() is the shape of a number",
+        "expand_dims: position = axis % (x.ndim + 1)": INTEGERS,
     },
 }  # fmt: skip
 
