@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..errors import MinicnnError
 from .activation import ReLU, ReLU6
 from .layers import Conv2d, Flatten, Linear
 from .module import Module, Parameter
@@ -27,7 +28,11 @@ class Sequential(Module):
     def forward(self, x: Any) -> Any:
         modules = tuple(self._modules.values())
         for start, end, call in _runs(tuple(map(_kind, modules))):
-            x = call(*modules[start:end], x)
+            try:
+                x = call(*modules[start:end], x)
+            except MinicnnError:
+                for module in modules[start:end]:  # one by one, so that the error names the module it is about
+                    x = module(x)
         return x
 
     def __len__(self) -> int:
