@@ -32,6 +32,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "softplus: smallest = np.finfo(x.dtype).tiny": NUMPYS,
         "_number: number = value": NUMPYS,
     },
+    "ops/adaptive.py": {
+        "output_size_of: rows, columns = (size for size in sizes)": INTEGERS,
+        "output_size_of: rows, columns = (size if size is None else size for size in sizes)": INTEGERS,
+    },
     "ops/arithmetic.py": {
         "operands: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
         "operands: always a.dtype != b.dtype": QUICK,
@@ -45,6 +49,33 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "like: if type(value) is float and tensor.dtype.kind == '':": QUICK,
         "Maximum.forward: half = kernels.mul(equal, 0.5)": NUMPYS,
         "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
+    },
+    "ops/dropout.py": {
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(p * 2 ** 32, 2 ** 32 - 1), "
+        "'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 3 ** 32 - "
+        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 33 - "
+        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 + "
+        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 - "
+        "2), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 - "
+        "0), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
+        "Dropout.forward: mask = kernels.mul(kept, x.dtype.type(1 / (1 - p) if p < 1 else 1))":
+            "one word in 2³² decides otherwise",
+        "Dropout.forward: mask = kernels.mul(kept, 1 / (1 - p) if p < 1 else 0)": PYTHONS,
+        "_drop: return function.apply(x, p=p, seed=seed, call=call, decisions=decisions)": NUMPYS,
+    },
+    "ops/elementwise_loss.py": {
+        "mse_loss: difference = target - x": "a square, or an absolute value, is the same from either side",
+        "l1_loss: return reduce('l1_loss', abs(target - x), reduction)":
+            "a square, or an absolute value, is the same from either side",
+        "_smooth_l1: difference = target - x": "a square, or an absolute value, is the same from either side",
+    },
+    "ops/gates.py": {
+        "HardSwish.bend: return (abs(x) <= 3.0).to(x.dtype) * (1 / 3)": "at a kink no second derivative is promised",
     },
     "ops/indexing.py": {
         "add_at: if min(shape, default=1) < 0:": "() is the shape of a number",
@@ -61,6 +92,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "roll: within = tuple((s % max(1, x.shape[a]) for s, a in zip(shifts, axes, strict=True)))": INTEGERS,
         "roll: within = tuple((int(s) % max(2, x.shape[a]) for s, a in zip(shifts, axes, strict=True)))":
             "a row of one is the same, however it is rolled",
+        "repeat: if not all(map(is_whole, counts)) or min(counts, default=1) < 0 or len(counts) not in (1, size):":
+            "of no numbers none is below 0",
+        "tile: if not all(map(is_whole, counts)) or min(counts, default=1) < 0:": "of no numbers none is below 0",
+        "repeat: always len(counts) != 1": QUICK,
+        "repeat: if counts != 1:": QUICK,
+        "repeat: if len(counts) != 0:": QUICK,
+        "tile: shape = tuple((count * size for count, size in zip(sizes, counts, strict=True)))":
+            "a product from either side",
+        "_below: return np.arange(columns) - np.arange(rows)[:, None] <= max(-rows, min(k, columns)) - without":
+            INTEGERS,
+        "_tensors: tensors = tensors": INTEGERS,
     },
     "ops/linear.py": {
         "matmul: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,

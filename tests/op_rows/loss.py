@@ -161,8 +161,8 @@ LOSSES = (
               edge((2, 3), target=IGNORED, reduction="none"))),
     # yes or no
     Op("binary_cross_entropy_with_logits", of_probability(ops.binary_cross_entropy_with_logits),
-       of_probability(loss.binary_cross_entropy), binary_inputs, order=2, analytic=True, keeps=(0, "own"),
-       composition=of_probability(binary_composed),
+       of_probability(loss.binary_cross_entropy), binary_inputs, order=2, analytic=True, affine=(1,),
+       keeps=(0, "own"), composition=of_probability(binary_composed),
        edges=(edge((0, 2), (0, 2), reduction="sum"), edge((), ()), edge((1, 1), (1, 1), pos_weight=np.array([3.0])),
               edge((4, 5), (4, 5), values="large", per=1e-4, reduction="none", pos_weight=0.0))),
     Op("sigmoid_focal_loss", ops.sigmoid_focal_loss, loss.sigmoid_focal_loss, focal_inputs, order=2, analytic=True,

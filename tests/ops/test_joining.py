@@ -53,12 +53,15 @@ def test_few_parts():
 def test_diagonals_far_away(k):
     np.testing.assert_array_equal(X.tril(k).data, np.tril(COUNT, k))
     np.testing.assert_array_equal(X.triu(k).data, np.triu(COUNT, k))
+    np.testing.assert_array_equal(X.swapaxes(1, 2).tril(k).data, np.tril(COUNT.swapaxes(1, 2), k))
+    np.testing.assert_array_equal(X.swapaxes(1, 2).triu(k).data, np.triu(COUNT.swapaxes(1, 2), k))
 
 
 @pytest.mark.parametrize("counts", [0, 1, [2], [0, 2, 1], np.array([1, 1, 0])])
 def test_repeating(counts):
     np.testing.assert_array_equal(X.repeat(counts, 1).data, COUNT.repeat(counts, 1))
     assert X.repeat(2).shape == (48,)
+    assert X[:, :0].repeat([], 1).shape == (2, 0, 4)
 
 
 @pytest.mark.parametrize("reps", [(), 2, (2, 1), (0, 1, 1), (2, 1, 1, 3)])

@@ -10,6 +10,7 @@ from minicnn import Tensor, grad, ops
 from minicnn.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from minicnn.explain import TimerHook
 from minicnn.ops.activation import PReLU
+from minicnn.ops.gates import GateSlope, SiLU
 from minicnn.ops.linear import LinearWeight
 
 
@@ -69,6 +70,15 @@ BAD = {
     "squeezing two": (lambda: X.squeeze(0), ShapeError, r"squeeze .* \(2, 3\)"),
     "squeezing one and two": (lambda: ones(1, 2).squeeze((0, 1)), ShapeError, r"squeeze .* \(1, 2\)"),
     "an axis before the first": (lambda: ops.expand_dims(X, -4), ShapeError, r"expand_dims at axis -4 .* \(2, 3\)"),
+    "ragged answers": (lambda: ops.sigmoid_focal_loss(X, [[1], [1, 2]]), DTypeError, "sigmoid_focal_loss takes an arr"),
+    "an answer of 2": (lambda: ops.sigmoid_focal_loss(ones(4), [0, 1, 2, 3]), ArgumentError, "got 2"),
+    "alpha 2": (lambda: ops.sigmoid_focal_loss(X, X, alpha=2), ArgumentError, "focal_loss takes .* alpha, got 2"),
+    "alpha −2": (lambda: ops.sigmoid_focal_loss(X, X, alpha=-2), ArgumentError, "from -1 to 1 as alpha, got -2"),
+    "pos_weight −1": (lambda: ops.binary_cross_entropy_with_logits(X, X, pos_weight=-1.0), ArgumentError,
+                      "binary_cross_entropy_with_logits takes numbers ≥ 0 as pos_weight, got -1"),
+    "10⁹ bins": (lambda: ops.adaptive_max_pool2d(IMAGE, 10**9), ShapeError,
+                 r"would make shape \(1, 1, 1000000000, 1000000000\)"),
+    "a bin of nothing": (lambda: ops.adaptive_avg_pool2d(IMAGE, (2, 0)), ArgumentError, r"got \(2, 0\)"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -119,6 +129,7 @@ def test_multiply_adds():
     assert multiply_adds(ops.linear, x, w) == {"linear": 60, "matmul": 60, "linear_weight": 60}
     x, w = ones(2, 3, requires_grad=True), ones(4, 3, requires_grad=True)
     assert multiply_adds(lambda x, w: ops.einsum("nk,mk->nm", x, w), x, w) == {"einsum": 3 * 24}
+    assert multiply_adds(lambda x: ops.einsum("nk->k", x), x) == {}, "sums are no products"
 
 
 def test_multiply_adds_of_gradients_in_one_pass():
@@ -153,6 +164,14 @@ def test_prelu_notices_that_its_signs_have_changed():
     x.data = -x.data
     with pytest.raises(GraphError, match=r"prelu needs a tensor of shape .* as it was in forward"):
         y.backward(ones(1, 2))
+
+
+def test_a_slope_that_is_differentiated_in_one_factor():
+    for alone in (0, 1):
+        g, x = ones(2, requires_grad=alone == 0), ones(2, requires_grad=alone == 1)
+        y = GateSlope.apply(g, x, gate=SiLU)
+        assert [entry.array is None for entry in y.grad_fn._saved] == [alone == 0, False]
+        assert [found is None for found in y.grad_fn.backward(ones(2))] == [alone == 1, alone == 0]
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -199,6 +218,11 @@ def test_casts():
     assert ops.cast(X, "bool").dtype == bool
 
 
+def test_no_bins_of_nothing():
+    assert ops.adaptive_avg_pool2d(ones(1, 1, 2, 0), (1, None)).shape == (1, 1, 1, 0)
+    assert ops.adaptive_max_pool2d(ones(1, 1, 0, 2), (None, 1)).shape == (1, 1, 0, 1)
+
+
 def test_unpooling_of_same_padding():
     x = Tensor(np.random.default_rng(0).permutation(np.arange(1.0, 25.0)).reshape(1, 1, 4, 6))
     y, places = ops.max_pool2d(x, (2, 3), (2, 3), "same", return_indices=True)
@@ -212,6 +236,10 @@ def test_weights_of_small_integers_and_smoothing_of_everything():
     weighted = ops.cross_entropy(z, [1], np.array([9, 2, 3], "uint8"), reduction="sum")
     np.testing.assert_allclose(weighted.data, 2 * np.log(4))
     np.testing.assert_allclose(ops.cross_entropy(z, [0], label_smoothing=1).data, np.log(2 * 4 * 4) / 3)
+
+
+def test_answers_that_weigh_nothing():
+    assert ops.sigmoid_focal_loss(X, np.ones((2, 3)), alpha=0, reduction="sum").item() == 0
 
 
 def test_probabilities_of_no_classes():
