@@ -25,6 +25,12 @@ ONLY = "it is called with nothing else"
 PYTHONS = "a number of Python leaves the dtype of an array as it is"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "kernels/reference/windows.py": {
+        "padded: return np.pad(x, ((0, 0), (0, 0), *window.overhang(x.shape[2:])))":
+            "a maximum is taken of what is inside only, and averages pad with 0",
+        "col2im: return image[:, :, top:top + size[0], left:left + size[1]]": "a view holds a border more",
+        "conv2d_weight: gw = np.einsum('ngkpq,ngcrspq->gkcrs', gradient, columns)": QUICK,
+    },
     "ops/activation.py": {
         "ScaledTanh.forward: y = kernels.mul(kernels.tanh(kernels.mul(x, SLOPE)), x.dtype.type(AMPLITUDE))": PYTHONS,
         "ScaledTanh.forward: y = kernels.mul(kernels.tanh(kernels.mul(x, x.dtype.type(SLOPE))), AMPLITUDE)": PYTHONS,
@@ -149,6 +155,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "expect_channels: always x.dtype.kind not in 'fc'": QUICK,
         "expect_channels: if x.dtype.kind not in 'f':": AGAIN,
     },
+    "ops/pad.py": {
+        "pad: widths = tuple(((before, int(after)) for before, after in sides))": INTEGERS,
+        "pad: widths = tuple(((int(before), after) for before, after in sides))": INTEGERS,
+    },
     "ops/pool.py": {
         "MaxPool2d.forward: self, x, window, return_indices=True": "it is always said",
         "_places: places = array_of('max_unpool2d', 'indices', indices)": "a copy",
@@ -167,6 +177,28 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
             NUMPYS,
         "prod: factors = concat([pairs, factors[2 * half:]]) if len(factors) * 2 else pairs": "nothing is joined on",
+    },
+    "ops/resize.py": {
+        "resize: sizes = tuple((math.floor(length * factor) for length, factor in zip(factors, "
+        "x.shape[2:], strict=True)))": "a product from either side",
+        "resize: steps = [1 / Fraction(factor).limit_denominator(6 ** 10) for factor in factors]":
+            "the limit is a round number",
+        "resize: steps = [1 / Fraction(factor).limit_denominator(11 ** 6) for factor in factors]":
+            "the limit is a round number",
+        "resize: steps = [1 / Fraction(factor).limit_denominator(10 ** 7) for factor in factors]":
+            "the limit is a round number",
+        "resize: rows, columns = (Sampling(x.shape[axis], sizes[2 - axis], steps[axis - 2], mode, "
+        "corners) for axis in (2, 3))": "counted from the end, −1 is 1",
+        "resize: rows, columns = (Sampling(x.shape[axis], sizes[axis - 2], steps[2 - axis], mode, "
+        "corners) for axis in (2, 3))": "counted from the end, −1 is 1",
+        "_factors: factors = plain if isinstance(plain, tuple | list) else (plain, plain)": INTEGERS,
+        "_factors: if len(factors) != 2 or not all(map(is_number, factors)) or (not all((0.0001 < f <= "
+        "1000000.0 for f in factors))):": "the limit is a round number",
+        "_factors: if len(factors) != 2 or not all(map(is_number, factors)) or (not all((0.0001 <= f < "
+        "1000000.0 for f in factors))):": "the limit is a round number",
+        "_factors: if len(factors) != 2 or not all(map(is_number, factors)) or (not all((0.0001 <= f <= "
+        "1000001.0 for f in factors))):": "the limit is a round number",
+        "_factors: return (float(factors[0]), factors[1])": INTEGERS,
     },
     "ops/shape.py": {
         "Transpose.forward: self.inverse = tuple((axis for axis in np.argsort(axes)))": INTEGERS,
