@@ -52,7 +52,7 @@ def test_integers_are_padded(mode):
         np.testing.assert_array_equal(ops.pad(Tensor(x), widths, mode).data, np.pad(x, widths, mode))
 
 
-WIDTHS = [[(0, 0.5), (0, 0)], [(0, 0), (-1, 0)], [(0, 0)], [(0, 1, 1), (0, 0)], [(0.5, 0.5)] * 2]
+WIDTHS = [[0, 1], [(0, 0.5), (0, 0)], [(0, 0), (-1, 0)], [(0, 0)], [(0, 1, 1), (0, 0)], [(0.5, 0.5)] * 2]
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
