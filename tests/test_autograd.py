@@ -282,6 +282,23 @@ def test_retain_grad_keeps_an_inner_gradient():
     assert h.grad.item() == 12.0
 
 
+def test_retain_grad_of_a_leaf_changes_nothing():
+    x = leaf(2.0)
+    assert x.retain_grad() is x and x.hooks is None
+    (x * 3.0).sum().backward()
+    assert x.grad.item() == 3.0
+
+
+def test_retain_grad_does_not_keep_its_tensor_alive():
+    x = leaf(2.0)
+    h = (x * 3.0).retain_grad()
+    y, alive = (h + 1.0).sum(), weakref.ref(h)
+    del h
+    assert alive() is None
+    y.backward()
+    assert x.grad.item() == 3.0
+
+
 def test_a_hook_may_not_change_the_shape():
     x = leaf(1.0, 2.0)
     x.register_hook(lambda g: g.sum())
@@ -412,6 +429,9 @@ def test_writing_into_a_tensor_that_needs_a_gradient_is_refused():
         (lambda: (leaf(1.0, 2.0) * 1.0).backward(np.ones(3)), ShapeError, r"\(3,\)"),
         (lambda: minicnn.grad(leaf(1.0).sum(), leaf(2.0)), GraphError, "do not depend on input 0"),
         (lambda: minicnn.grad(leaf(1.0).sum(), Tensor(np.ones(1))), GraphError, "does not require a gradient"),
+        (lambda: minicnn.grad([leaf(1.0)] * 2, leaf(1.0), [None]), ShapeError, "2 outputs and 1 grad_outputs"),
+        (lambda: minicnn.grad(leaf(1.0), [np.ones(1)]), DTypeError, "grad takes Tensors, got a ndarray"),
+        (lambda: minicnn.grad(1.0, leaf(1.0)), DTypeError, "grad takes Tensors, got a float"),
         (lambda: Tensor(np.ones(2, int), requires_grad=True), DTypeError, "floating-point"),
         (lambda: Tensor(np.array(["a"])), DTypeError, "holds numbers"),
         (lambda: Tensor([1.0], dtype="floaty"), DTypeError, "'floaty' is no dtype, such as 'float32'"),
@@ -432,6 +452,55 @@ def test_bad_input_gets_one_sentence(action, error, words):
     with pytest.raises(error, match=words) as caught:
         action()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda gy: (gy, gy.numpy()), "backward of users must return Tensors or None, not a ndarray"),
+        (lambda gy: gy, "returned 1 gradients for 2 inputs: return one for each, None where there is none"),
+        (lambda gy: [gy, gy, None], "returned 3 gradients for 2 inputs"),
+    ],
+)
+def test_what_a_users_backward_returns_is_looked_at(returned, words):
+    class Users(Function):
+        def forward(self, a, b):
+            return a + b
+
+        def backward(self, gy):
+            return returned(gy)
+
+    with pytest.raises(GraphError, match=words):
+        Users.apply(leaf(1.0), leaf(2.0)).backward()
+
+
+def test_a_function_without_forward_or_backward_says_so():
+    class Nothing(Function):
+        pass
+
+    class ForwardOnly(Function):
+        def forward(self, x):
+            return x + 1.0
+
+    with pytest.raises(NotImplementedError, match="Nothing does not define forward"):
+        Nothing.apply(leaf(1.0))
+    with pytest.raises(NotImplementedError, match="ForwardOnly does not define backward"):
+        ForwardOnly.apply(leaf(1.0)).backward()
+
+
+def test_one_array_returned_for_two_inputs_becomes_two_gradients():
+    class Twice(Function):
+        def forward(self, a, b):
+            return (a + b) * 2.0
+
+        def backward(self, gy):
+            g = gy * 2.0
+            return g, g
+
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    Twice.apply(a, b).sum().backward()
+    a.grad.data[...] = 7.0
+    np.testing.assert_array_equal(b.grad, [2.0, 2.0])
 
 
 def test_a_wrong_backward_of_a_users_function_is_explained():

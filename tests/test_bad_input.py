@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from string import ascii_letters
 
 import numpy as np
 import pytest
@@ -143,6 +144,10 @@ BAD = {
     "einsum sizes": (lambda: ops.einsum("ij,jk", X, X), ShapeError, r"\(2, 3\) and \(2, 3\): axes named 'j' differ"),
     "einsum result": (lambda: ops.einsum("ij->k", X), ArgumentError, "'k' of the result is in no operand"),
     "einsum dots": (lambda: ops.einsum("...i->i", X), ArgumentError, r"'...' of the operands must be in the result"),
+    "einsum letters": (lambda: ops.einsum("i#", X), ArgumentError, "'i#' has more than letters and one '...'"),
+    "einsum dots again": (lambda: ops.einsum("ij->...", X), ArgumentError, "'...' of the result is in no operand"),
+    "einsum alphabet": (lambda: ops.einsum(f"{ascii_letters}...->...", ones(*[1] * 54)), ArgumentError,
+                        "there are not enough letters for 2 more axes"),
     "einsum broadcast": (lambda: ops.einsum("...,...->...", X, ones(2)), ShapeError, "'...' do not broadcast"),
     # axes
     "softmax None": (lambda: ops.softmax(X, None), ShapeError, r"softmax works along one axis, got axis=None.*\(2, 3"),
@@ -293,6 +298,10 @@ BAD = {
     "Dropout2d": (lambda: nn.Dropout2d(2), ArgumentError, "Dropout2d needs a probability p from 0 to 1, got 2"),
     "StochasticDepth": (lambda: nn.StochasticDepth(0.5, "r"), ArgumentError, "StochasticDepth got mode='r'"),
     # dtypes
+    "concat shapes": (lambda: ops.concat([X, ones(3, 3)], 1), ShapeError,
+                      r"concat along axis 1 got shapes \(2, 3\) and \(3, 3\): other axes must be equal"),
+    "concat dimensions": (lambda: ops.concat([X, ones(2)]), ShapeError, r"shapes \(2, 3\) and \(2,\): other axes"),
+    "sum twice": (lambda: X.sum((0, -2)), ShapeError, r"sum got axis \(0, -2\), which names one axis of shape .* tw"),
     "concat dtypes": (lambda: ops.concat([X, DOUBLE]), DTypeError, "concat got .* float32 of shape .* and float64"),
     "stack dtypes": (lambda: ops.stack([X, DOUBLE]), DTypeError, "stack got .* float32 of shape .* and float64"),
     "mse_loss dtypes": (lambda: ops.mse_loss(X, DOUBLE), DTypeError, "mse_loss got .* float32 of .* and float64"),
