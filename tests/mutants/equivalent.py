@@ -85,6 +85,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "ops/indexing.py": {
         "add_at: if min(shape, default=1) < 0:": "() is the shape of a number",
+        "getitem: index = _plain(index)": "NumPy takes a Tensor for an array",
+        "getitem: index = tuple(map(_plain, index)) if isinstance(index, tuple) else index":
+            "NumPy takes a Tensor for an array",
+        "add_at: index = _plain(index)": "NumPy takes a Tensor for an array",
     },
     "ops/joining.py": {
         "split: if is_whole(sections) and 0 < sections < MOST_PARTS and (size % sections == 0):":
@@ -109,6 +113,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_below: return np.arange(columns) - np.arange(rows)[:, None] <= max(-rows, min(k, columns)) - without":
             INTEGERS,
         "_tensors: tensors = tensors": INTEGERS,
+        "concat: if tensor.ndim != len(first) or any((a != b for position, (a, b) in "
+        "enumerate(zip(tensor.shape, first, strict=True)) if position != along)):": "unequal from either side",
+        "split: return Split.apply(x, sizes=sizes, axis=along)": QUICK,
     },
     "ops/linear.py": {
         "matmul: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
@@ -135,6 +142,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "number: real = value is float or (isinstance(value, numbers.Real) and (not isinstance(value, bool)))": QUICK,
         "number: return value": NUMPYS,
         "expect_probabilities: worst = given.flat[np.argmax(np.abs(0.5 - given))]": "the distance from either side",
+        "_of_probabilities: no floating('cross_entropy', logits, q)": AGAIN,
     },
     "ops/lrn.py": {
         "local_response_norm: most = max(x.shape[1] + 1, 0)": BEYOND,
@@ -158,6 +166,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "ops/pad.py": {
         "pad: widths = tuple(((before, int(after)) for before, after in sides))": INTEGERS,
         "pad: widths = tuple(((int(before), after) for before, after in sides))": INTEGERS,
+        "FoldCopies: any_dtype = False": "a gradient is no integer",
     },
     "ops/pool.py": {
         "MaxPool2d.forward: self, x, window, return_indices=True": "it is always said",
@@ -177,6 +186,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
             NUMPYS,
         "prod: factors = concat([pairs, factors[2 * half:]]) if len(factors) * 2 else pairs": "nothing is joined on",
+        "prod: factors = concat([pairs, factors[2 * half:]])": "nothing is joined on",
+        "prod: factors = concat([pairs, factors[2 * half:]]) if 2 % len(factors) else pairs": "nothing is joined on",
     },
     "ops/resize.py": {
         "resize: sizes = tuple((math.floor(length * factor) for length, factor in zip(factors, "

@@ -10,8 +10,10 @@ from minicnn import Tensor, grad, ops
 from minicnn.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from minicnn.explain import TimerHook
 from minicnn.ops.activation import PReLU
+from minicnn.ops.elementwise_loss import BinaryCrossEntropy
 from minicnn.ops.gates import GateSlope, SiLU
 from minicnn.ops.linear import LinearWeight
+from minicnn.ops.loss import SoftCrossEntropy
 
 
 def ones(*shape, dtype="float32", **options):
@@ -79,6 +81,8 @@ BAD = {
     "10⁹ bins": (lambda: ops.adaptive_max_pool2d(IMAGE, 10**9), ShapeError,
                  r"would make shape \(1, 1, 1000000000, 1000000000\)"),
     "a bin of nothing": (lambda: ops.adaptive_avg_pool2d(IMAGE, (2, 0)), ArgumentError, r"got \(2, 0\)"),
+    "one size of nothing": (lambda: ones(0, 3).reshape(-1, 0), ShapeError, r"reshape .* to \(-1, 0\) is not possible"),
+    "probability 1.1": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, 0.9, 1.1]]), ArgumentError, "got 1.1"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 
@@ -174,6 +178,14 @@ def test_a_slope_that_is_differentiated_in_one_factor():
         assert [found is None for found in y.grad_fn.backward(ones(2))] == [alone == 1, alone == 0]
 
 
+@pytest.mark.parametrize("cls", [BinaryCrossEntropy, SoftCrossEntropy])
+def test_a_loss_that_is_differentiated_in_its_target_alone_keeps_no_target(cls):
+    z, t = Tensor(np.zeros((2, 3))), Tensor(np.full((2, 3), 0.5), requires_grad=True)
+    options = {"pos_weight": None} if cls is BinaryCrossEntropy else {}
+    node = cls.apply(z, t, **options).grad_fn
+    assert not any(entry.array is t.data for entry in node._saved)
+
+
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +221,9 @@ def test_only_the_axis_that_is_named_is_squeezed():
 
 
 def test_what_has_its_shape_already_is_itself():
-    assert X.broadcast_to((2, 3)) is X and X.reshape(2, 3) is X and X.sum_to((2, 3)) is X
+    assert (
+        X.broadcast_to((2, 3)) is X and X.broadcast_to([2, 3]) is X and X.reshape(2, 3) is X and X.sum_to((2, 3)) is X
+    )
     assert isinstance(ops.broadcast_arrays(X, X), tuple)
 
 

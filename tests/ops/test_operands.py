@@ -5,7 +5,7 @@ import pytest
 
 import minicnn
 from minicnn import Tensor, grad, ops
-from minicnn.errors import ShapeError
+from minicnn.errors import DTypeError, ShapeError
 
 BESIDE = {
     "a number": 2.0,
@@ -32,6 +32,18 @@ def test_integers_beside_complex_numbers():
     x, i = Tensor([1, 2]), Tensor(np.array([1j, 2j]))
     for y in (x * i, i * x):
         np.testing.assert_array_equal(y.data, [1j, 4j])
+    np.testing.assert_array_equal((i / x).data, [1j, 1j])
+    np.testing.assert_array_equal((x / i).data, [-1j, -1j])
+    for mixed in (lambda: i * Tensor([1.0, 2.0]), lambda: Tensor([1.0, 2.0]) * i):
+        with pytest.raises(DTypeError, match=r"mul got .* precision"):
+            mixed()
+
+
+def test_integers_stay_integers():
+    x = Tensor([3, 1])
+    for y in (x - x, x + x, x * x, -x):
+        assert y.dtype == "int64"
+    np.testing.assert_array_equal((x > Tensor([1, 1])).data, [True, False])
 
 
 @pytest.mark.parametrize("op", [ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.pow, ops.compare])
