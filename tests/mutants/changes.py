@@ -101,13 +101,15 @@ def source(path: Path) -> str:
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
-    for top in ast.parse(source(path)).body:
+    body = ast.parse(source(path)).body
+    for top in body:
         if not isinstance(top, ast.Import | ast.ImportFrom | ast.Expr) and not _is_speed(top):
-            yield from _inside(top, top, top, top.__class__.__name__, range(0), path)
+            again = [top] if _defines(top) else body  # a constant may have gone into a default already
+            yield from _inside(top, top, top, top.__class__.__name__, range(0), again, path)
 
 
 def _inside(
-    node: ast.AST, top: ast.stmt, statement: ast.stmt, where: str, lines: range, path: Path
+    node: ast.AST, top: ast.stmt, statement: ast.stmt, where: str, lines: range, again: list[ast.stmt], path: Path
 ) -> Iterator[Mutant]:
     """The mutants of what stands in a node."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -126,10 +128,10 @@ def _inside(
                 after = _told(child, variant) or _text(variant if child is inner else inner)
                 if after != before:
                     with warnings.catch_warnings(action="ignore"):  # some are odd even to the compiler
-                        code = compile(ast.Module([top], []), str(path), "exec")
+                        code = compile(ast.Module(again, []), str(path), "exec")
                     yield Mutant(inner.lineno, before, f"{where}: {after}", code, reach)
                 _put(node, name, position, child)
-            yield from _inside(child, top, inner, where, lines, path)
+            yield from _inside(child, top, inner, where, lines, again, path)
 
 
 def _told(old: ast.AST, new: ast.AST) -> str:

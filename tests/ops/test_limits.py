@@ -83,6 +83,8 @@ BAD = {
     "a bin of nothing": (lambda: ops.adaptive_avg_pool2d(IMAGE, (2, 0)), ArgumentError, r"got \(2, 0\)"),
     "one size of nothing": (lambda: ones(0, 3).reshape(-1, 0), ShapeError, r"reshape .* to \(-1, 0\) is not possible"),
     "probability 1.1": (lambda: ops.cross_entropy(ones(1, 3), [[0.2, 0.9, 1.1]]), ArgumentError, "got 1.1"),
+    "slope −∞": (lambda: ops.leaky_relu(X, -np.inf), ArgumentError, "takes a finite number negative_slope, got -inf"),
+    "threshold −10³⁰⁰": (lambda: ops.softplus(X, 1.0, -1e301), ArgumentError, "finite number threshold"),
     "ragged condition": (lambda: ops.where([[True], [True, False]], X, X), DTypeError, "where takes .* as condition"),
 }  # fmt: skip
 

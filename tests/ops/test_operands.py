@@ -34,6 +34,9 @@ def test_integers_beside_complex_numbers():
         np.testing.assert_array_equal(y.data, [1j, 4j])
     np.testing.assert_array_equal((i / x).data, [1j, 1j])
     np.testing.assert_array_equal((x / i).data, [-1j, -1j])
+    assert ops.concat([x, i]).dtype == ops.stack([i, x]).dtype == "complex128"
+    with pytest.raises(DTypeError, match=r"concat got .* precision"):
+        ops.concat([i, Tensor([1.0, 2.0])])
     for mixed in (lambda: i * Tensor([1.0, 2.0]), lambda: Tensor([1.0, 2.0]) * i):
         with pytest.raises(DTypeError, match=r"mul got .* precision"):
             mixed()
