@@ -92,6 +92,7 @@ class Mutant:
     name: str  # where: what the statement has become
     code: CodeType  # of the class, function or constant that has it
     lines: range  # a test that runs none of these cannot notice
+    runs: bool  # in a function, when it is called; else once
 
 
 @functools.cache
@@ -129,7 +130,7 @@ def _inside(
                 if after != before:
                     with warnings.catch_warnings(action="ignore"):  # some are odd even to the compiler
                         code = compile(ast.Module(again, []), str(path), "exec")
-                    yield Mutant(inner.lineno, before, f"{where}: {after}", code, reach)
+                    yield Mutant(inner.lineno, before, f"{where}: {after}", code, reach, runs and not _defines(inner))
                 _put(node, name, position, child)
             yield from _inside(child, top, inner, where, lines, again, path)
 

@@ -25,11 +25,84 @@ ONLY = "it is called with nothing else"
 PYTHONS = "a number of Python leaves the dtype of an array as it is"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "kernels/reference/adaptive.py": {
+        "adaptive_max_pool2d: y[output] = np.take_along_axis(row_by_row, first[..., None])[..., 0]":
+            "the last axis is the usual one",
+        "max_unpool2d: last = np.full((n, c, size[0] * size[1] + 2), -1)":
+            "it only must be the last, and below every number that is put there",
+        "max_unpool2d: last = np.full((n, c, size[0] * size[1] + 1), -2)":
+            "it only must be the last, and below every number that is put there",
+        "max_unpool2d: last = np.full((n, c, size[0] * size[1] + 1), -0)":
+            "it only must be the last, and below every number that is put there",
+    },
+    "kernels/reference/arrays.py": {
+        "logsumexp: shift = np.where(np.isfinite(largest), largest, 1)": "e^(±∞ − 1) is what e^±∞ is",
+        "logsumexp: with np.errstate(divide='ignore'):": "nothing above 0 is raised, so nothing overflows",
+        "add_at: parts = (index,)": QUICK,
+        "add_at: never all((part is None or part is ... or isinstance(part, int | np.integer | slice) "
+        "for part in parts))": QUICK,
+        "add_at: if all((part is None and part is ... and isinstance(part, int | np.integer | slice) for "
+        "part in parts)):": QUICK,
+        "scatter_add: places = list(np.indices(v.shape))": QUICK,
+        "scatter_add: places = list(np.indices(v.shape, sparse=False))": QUICK,
+    },
+    "kernels/reference/functions.py": {
+        "Assign: FAR = 101": "the limit is a round number",
+        "_normal: phi = [math.erfc(-number / math.sqrt(2)) / 2 for number in x.ravel()]": PYTHONS,
+        "log_softmax: return x": "of no elements there is nothing to share",
+        "_largest: return np.ones((), x.dtype)": "of no elements there is nothing to shift",
+    },
+    "kernels/reference/losses.py": {
+        "negative_log_likelihood: losses = -np.multiply(q, x, out=q, where=q != 0).sum(axis=1)":
+            "q is needed no more",
+        "negative_log_likelihood: return losses if divisor is None else losses.sum()":
+            "a number of NumPy for an array of one",
+        "_softplus: positive = x.real >= 0": "near 0 both formulas are right",
+        "_softplus: positive = x.real > 1": "near 0 both formulas are right",
+    },
+    "kernels/reference/noise.py": {
+        "random_bits: low = 4294967295": PYTHONS,
+        "random_bits: c0, c1 = (block & low, block >> 32)": PYTHONS,
+        "random_bits: a, b = (c0 * 3528531795, c2 * np.uint64(3449720151))": PYTHONS,
+        "random_bits: a, b = (c0 * np.uint64(3528531795), c2 * 3449720151)": PYTHONS,
+        "random_bits: block = np.arange((n + 4) // 4, dtype=np.uint64)": "blocks too many are cut off",
+        "random_bits: block = np.arange((n + 3) * 4, dtype=np.uint64)": "blocks too many are cut off",
+        "random_bits: c0, c1 = (block & low, block >> np.uint64(33))": "no computer holds so many blocks",
+        "random_bits: c0, c1, c2, c3 = (b >> 32 ^ c1 ^ np.uint64(key0), b & low, a >> np.uint64(32) ^ c3 "
+        "^ np.uint64(key1), a & low)": PYTHONS,
+        "random_bits: c0, c1, c2, c3 = (b >> np.uint64(32) ^ c1 ^ key0, b & low, a >> np.uint64(32) ^ c3 "
+        "^ np.uint64(key1), a & low)": PYTHONS,
+        "random_bits: c0, c1, c2, c3 = (b >> np.uint64(32) ^ c1 ^ np.uint64(key0), b & low, a >> 32 ^ c3 "
+        "^ np.uint64(key1), a & low)": PYTHONS,
+        "random_bits: c0, c1, c2, c3 = (b >> np.uint64(32) ^ c1 ^ np.uint64(key0), b & low, a >> "
+        "np.uint64(32) ^ c3 ^ key1, a & low)": PYTHONS,
+    },
+    "kernels/reference/resize.py": {
+        "_sampled: never sampling.mode == 'nearest'": "between neighbours that are one, any mixture is that one",
+        "_sampled: if sampling.mode == 'neares':": "between neighbours that are one, any mixture is that one",
+        "_sampled: return x.take(high, axis)": "between neighbours that are one, any mixture is that one",
+        "_put_back: np.add.at(gx, (*before, low), gy * (1 - share))":
+            "between neighbours that are one, any mixture is that one",
+        "_put_back: np.add.at(gx, (*before, low), gy if sampling.mode == 'neares' else gy * (1 - share))":
+            "between neighbours that are one, any mixture is that one",
+        "_put_back: always sampling.mode != 'nearest'": "between neighbours that are one, any mixture is that one",
+        "_put_back: if sampling.mode != 'neares':": "between neighbours that are one, any mixture is that one",
+    },
+    "kernels/reference/steps.py": {
+        "sgd_step: always weight_decay": QUICK,
+        "adam_step: always weight_decay": QUICK,
+        "sgd_step: velocity += (1 - dampening) * g": QUICK,
+    },
     "kernels/reference/windows.py": {
         "padded: return np.pad(x, ((0, 0), (0, 0), *window.overhang(x.shape[2:])))":
             "a maximum is taken of what is inside only, and averages pad with 0",
         "col2im: return image[:, :, top:top + size[0], left:left + size[1]]": "a view holds a border more",
         "conv2d_weight: gw = np.einsum('ngkpq,ngcrspq->gkcrs', gradient, columns)": QUICK,
+    },
+    "ops/__init__.py": {
+        "to: always target is not None": "None has been the dtype before",
+        "For: no setattr(Tensor, _name, _method)":
+            "not judged: the methods have been attached by then, and without them no test of one runs",
     },
     "ops/activation.py": {
         "ScaledTanh.forward: y = kernels.mul(kernels.tanh(kernels.mul(x, SLOPE)), x.dtype.type(AMPLITUDE))": PYTHONS,
@@ -41,6 +114,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "ops/adaptive.py": {
         "output_size_of: rows, columns = (size for size in sizes)": INTEGERS,
         "output_size_of: rows, columns = (size if size is None else size for size in sizes)": INTEGERS,
+    },
+    "ops/arguments.py": {
+        "array_of: return np.array(value)": "NumPy takes a Tensor for an array",
+        "of_one_dtype: return [tensor.to(dtype) for tensor in tensors]": QUICK,
+        "axes_of: return tuple(axes_in_order(op, x, axis))": "who asks for a set of axes does not mind their order",
+        "axes_in_order: return range(x.ndim)": INTEGERS,
+        "axes_in_order: positive = tuple((a % x.ndim for a in axes))": INTEGERS,
+        "sizes_of: sizes = as_tuple(shape)": QUICK,
+        "sizes_of: sizes = shape if shape is tuple else as_tuple(shape)": QUICK,
+        "sizes_of: always type(size) is not int": QUICK,
+        "sizes_of: if size is not int:": QUICK,
     },
     "ops/arithmetic.py": {
         "operands: always not (isinstance(a, Tensor) and isinstance(b, Tensor))": QUICK,
@@ -74,11 +158,24 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "Dropout.forward: mask = kernels.mul(kept, 1 / (1 - p) if p < 1 else 0)": PYTHONS,
         "_drop: return function.apply(x, p=p, seed=seed, call=call, decisions=decisions)": NUMPYS,
     },
+    "ops/elementary.py": {
+        "PowOfTensors.backward: reduced = where((e == 0.0) * (x == 0.0), 2.0, e - 1.0)": "0·0² is 0·0¹",
+        "Clip.forward: inside = kernels.compare(x, raised, 'equal')": "equal is equal from either side",
+        "pow: never isinstance(exponent, numbers.Real | np.integer | np.floating)": QUICK,
+        "pow: no floating('pow', x, exponent)": AGAIN,
+    },
     "ops/elementwise_loss.py": {
         "mse_loss: difference = target - x": "a square, or an absolute value, is the same from either side",
         "l1_loss: return reduce('l1_loss', abs(target - x), reduction)":
             "a square, or an absolute value, is the same from either side",
         "_smooth_l1: difference = target - x": "a square, or an absolute value, is the same from either side",
+    },
+    "ops/fused.py": {
+        "Conv2dAct.backward: g = ClipMask.apply(gy, y=y, low=0.0, high=self.cap)": QUICK,
+        "Conv2dReLUMaxPool2d.backward: always is_grad_enabled() or not self.needs_grad(1)": QUICK,
+        "Conv2dReLUMaxPool2d.backward: found = iter(Conv2dReLUMaxPool2dGradient.apply(gy, *self.saved, "
+        "indices=self.indices, window=self.window, groups=self.groups, pool=self.pool, "
+        "needs=self.active))": INTEGERS,
     },
     "ops/gates.py": {
         "HardSwish.bend: return (abs(x) <= 3.0).to(x.dtype) * (1 / 3)": "at a kink no second derivative is promised",

@@ -83,9 +83,9 @@ def traced(trial: Trial) -> bool:
     return holds
 
 
-def chosen(trials: list[Trial], first: list[Trial]) -> list[Trial]:
+def chosen(trials: list[Trial], first: list[Trial], all_rows: bool) -> list[Trial]:
     """The order in which to try, cheap ones first; of code that all rows share, some rows for each property."""
-    if len(trials) > MANY:
+    if len(trials) > MANY and not all_rows:
         some = []
         for _, same in itertools.groupby(trials, key=lambda t: t.name.split("[")[0]):
             same = list(same)

@@ -64,3 +64,10 @@ def test_widths_that_are_none(widths):
 def test_padding_without_end():
     with pytest.raises(ShapeError, match=r"pad of shape \(2, 3\) would make shape \(2, 1000000000005\)"):
         ops.pad(X, [(0, 0), (10**12, 2)])
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_a_number_that_is_padded_is_another(mode):
+    x = Tensor(2.0)
+    y = ops.pad(x, (), mode)
+    assert y.item() == 2 and not np.shares_memory(y.data, x.data)

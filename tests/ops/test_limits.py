@@ -296,3 +296,23 @@ def test_a_residual_that_needs_a_gradient_alone():
         (g,) = grad(y, r, ones(2, 3))
     assert "batch_norm_gradient" not in {row.name for row in timer.rows}
     np.testing.assert_array_equal(g.data, np.ones((2, 3)))
+
+
+# --- sums -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int64"])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_whole_numbers_are_counted(dtype, keepdims, device):
+    x = np.ones((300, 2), dtype)
+    for axis in (0, 1, None):
+        y = Tensor(x, device=device).sum(axis, keepdims).data
+        expected = x.sum(axis, keepdims=keepdims)
+        np.testing.assert_array_equal(y, expected)
+        assert y.dtype == expected.dtype
+
+
+def test_half_precision_adds_up_in_more(device):
+    """In itself 2048 + 1 is 2048."""
+    x = Tensor(np.ones((4096, 2), "float16"), device=device)
+    np.testing.assert_array_equal(x.sum(0).data, np.float16([4096, 4096]))

@@ -41,6 +41,7 @@ def sgd_by_hand(p, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=F
         {"weight_decay": 0.3},
         {"momentum": 0.9},
         {"momentum": 0.9, "dampening": 0.5},
+        {"momentum": 0.9, "dampening": 1.0},
         {"momentum": 0.8, "weight_decay": 0.2},
         {"momentum": 0.8, "weight_decay": 0.2, "nesterov": True},
     ],
