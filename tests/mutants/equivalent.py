@@ -45,6 +45,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "part in parts)):": QUICK,
         "scatter_add: places = list(np.indices(v.shape))": QUICK,
         "scatter_add: places = list(np.indices(v.shape, sparse=False))": QUICK,
+        "fold_copies: border = (lines[:before], lines[before + n:].copy())": "border and inside are apart",
+        "fold_copies: border = (lines[:before].copy(), lines[before + n:])": "border and inside are apart",
+        "fold_copies: return gx": "a view holds a border more",
+        "linear_gradient: return (g @ w if needs[0] else None, g.T @ x if needs[1] else None, g.sum(axis=0))":
+            "the last of three is not asked for then",
     },
     "kernels/reference/functions.py": {
         "Assign: FAR = 101": "the limit is a round number",
@@ -76,6 +81,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "^ np.uint64(key1), a & low)": PYTHONS,
         "random_bits: c0, c1, c2, c3 = (b >> np.uint64(32) ^ c1 ^ np.uint64(key0), b & low, a >> "
         "np.uint64(32) ^ c3 ^ key1, a & low)": PYTHONS,
+    },
+    "kernels/reference/norm.py": {
+        "batch_norm: y = np.clip(0, y, cap)": "of three numbers the middle one",
+        "batch_norm: return (y.astype(x.dtype), mean, var)": "a copy",
+        "batch_norm: return (y.astype(x.dtype, copy=True), mean, var)": "a copy",
     },
     "kernels/reference/resize.py": {
         "_sampled: never sampling.mode == 'nearest'": "between neighbours that are one, any mixture is that one",
