@@ -118,8 +118,8 @@ def test_time_between_ops_is_not_an_ops_time():
         inside = timer.wall_seconds
     after = timer.wall_seconds
     time.sleep(0.01)
-    assert 0.03 <= inside <= after == timer.wall_seconds
-    assert timer.seconds < 0.02
+    assert inside <= after == timer.wall_seconds
+    assert timer.seconds + 0.03 <= inside  # however long the op took, compiling included, the pause is not part of it
     assert re.search(r"in all, of which \d+\.\d\d ms \(\d+\.\d%\) outside of ops$", str(timer))
 
 
