@@ -86,6 +86,31 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "batch_norm: y = np.clip(0, y, cap)": "of three numbers the middle one",
         "batch_norm: return (y.astype(x.dtype), mean, var)": "a copy",
         "batch_norm: return (y.astype(x.dtype, copy=True), mean, var)": "a copy",
+        "batch_norm_gradient: return tuple((array.astype(x.dtype) for array in (projected * "
+        "_by_channel(scale, x), gw, gb)))": "a copy",
+        "batch_norm_gradient: return tuple((array.astype(x.dtype, copy=True) for array in (projected * "
+        "_by_channel(scale, x), gw, gb)))": "a copy",
+        "batch_norm_gradient: gb, gw = (g.sum(axes), (g * x_hat).sum(axes))":
+            "what is added is wide already, or a sum in pairs is as precise as the result",
+        "standardize: return (x, np.ones((len(x), 1), x.dtype))": "of no elements there is nothing to share",
+        "standardize: return (x.copy(), np.zeros((len(x), 1), x.dtype))": "of no elements nothing is divided",
+        "standardize: return (x.copy(), np.ones((len(x), 0), x.dtype))": "of no elements nothing is divided",
+        "standardize: return (x_hat.astype(x.dtype), inv_std.astype(x.dtype, copy=False))": "a copy",
+        "standardize: return (x_hat.astype(x.dtype, copy=True), inv_std.astype(x.dtype, copy=False))": "a copy",
+        "standardize: return (x_hat.astype(x.dtype, copy=False), inv_std.astype(x.dtype))": "a copy",
+        "standardize: return (x_hat.astype(x.dtype, copy=False), inv_std.astype(x.dtype, copy=True))": "a copy",
+        "_moments: var = ((mean - wide) ** 2).mean(axes)": "it is squared",
+        "_wide: return x.astype(np.result_type(x, np.float64))": "a copy",
+        "_wide: return x.astype(np.result_type(np.float64, x), copy=False)": "a copy",
+        "_wide: return x.astype(np.result_type(x, np.float64), copy=True)": "a copy",
+        "batch_norm: mean, var = _moments(x, _but_channels(x))": "a sum over axes in any order",
+        "_but_channels: return (*range(2, x.ndim), 0)": "a sum over axes in any order",
+        "channel_sum: here = slice(max(0, -shift), max(1, channels - max(0, shift)))":
+            "the op asks for no window that reaches that far",
+        "local_response_norm_gradient: return own - 2 * alpha * beta * x * others": PYTHONS,
+        "_sizes: return k + x.dtype.type(alpha) * channel_sum(x * x, before, after)": PYTHONS,
+        "_sizes: return x.dtype.type(k) + alpha * channel_sum(x * x, before, after)": PYTHONS,
+        "_power: return np.power(s, exponent)": PYTHONS,
     },
     "kernels/reference/resize.py": {
         "_sampled: never sampling.mode == 'nearest'": "between neighbours that are one, any mixture is that one",
@@ -108,6 +133,17 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "a maximum is taken of what is inside only, and averages pad with 0",
         "col2im: return image[:, :, top:top + size[0], left:left + size[1]]": "a view holds a border more",
         "conv2d_weight: gw = np.einsum('ngkpq,ngcrspq->gkcrs', gradient, columns)": QUICK,
+        "conv2d_weight: gw = np.einsum('ngkpq,ngcrspq->gkcrs', gradient, columns, optimize=False)":
+            "what is not asked for is not looked at",
+        "conv2d_weight: return (gw.reshape(k, x.shape[1] // groups, *window.kernel), gy.sum(axis=(0, 2, 3)))":
+            "what is not asked for is not looked at",
+        "max_pool2d: image = padded(x, window, np.inf)":
+            "a maximum is taken of what is inside only, and averages pad with 0",
+        "relu_max_pool2d: return (y, np.where(y > 0, indices, -1))": PYTHONS,
+        "conv2d_relu_max_pool2d_gradient: always needs[1] or needs[2]": "who calls it needs a gradient of w",
+        "conv2d_relu_max_pool2d_gradient: if needs[1] or needs[3]:": "who calls it needs a gradient of w",
+        "max_pool2d_gather: planes = np.concatenate([x.reshape(n, c, h * w), np.zeros((n, c, 2), "
+        "x.dtype)], axis=2)": "index −1 is the last of them, too",
     },
     "ops/__init__.py": {
         "to: always target is not None": "None has been the dtype before",

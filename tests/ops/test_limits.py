@@ -316,3 +316,17 @@ def test_half_precision_adds_up_in_more(device):
     """In itself 2048 + 1 is 2048."""
     x = Tensor(np.ones((4096, 2), "float16"), device=device)
     np.testing.assert_array_equal(x.sum(0).data, np.float16([4096, 4096]))
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "layer_norm", "group_norm"])
+def test_statistics_are_taken_in_double_precision(name, device):
+    """In float32 the mean of what lies around 10⁴ is off by a thousandth, and so would be every result."""
+    x = (1e4 + np.random.default_rng(0).standard_normal((3, 2, 500))).astype(np.float32)
+    norm, axes = {
+        "batch_norm": (lambda x: ops.batch_norm(x, None, None, training=True, eps=1e-12), (0, 2)),
+        "layer_norm": (lambda x: ops.layer_norm(x, (2, 500), eps=1e-12), (1, 2)),
+        "group_norm": (lambda x: ops.group_norm(x, 2, eps=1e-12), (2,)),
+    }[name]
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(axes, keepdims=True)) / wide.std(axes, keepdims=True)
+    np.testing.assert_allclose(norm(Tensor(x, device=device)).data, expected, rtol=1e-6, atol=1e-6)
