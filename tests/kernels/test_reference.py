@@ -1,6 +1,8 @@
-"""Of the books what the op table does not reach: random bits against published answers, and names and parameters."""
+"""Of the books what the op table does not reach: random bits against published answers, names and parameters, and
+what a fused gradient leaves out."""
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from minicnn import kernels, use
 from minicnn.device import DEVICES, book
+from minicnn.kernels.window import Window
 
 from ..oracles import philox
 
@@ -50,6 +53,20 @@ def test_random_bits_of_a_long_call_do_not_depend_on_its_length(device):
         assert np.array_equal(many[:1001], kernels.random_bits(7, 3, 1001))
     block = 99_996 // 4
     assert many[99_996:100_000].tolist() == philox.philox4x32([block, 0, 3, 0], [7, 0])
+
+
+@pytest.mark.parametrize("needs", list(itertools.product([False, True], repeat=3)))
+def test_the_fused_gradient_gives_what_is_needed_and_nothing_else(device, needs):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(2, 2, 6, 5)), rng.normal(size=(4, 1, 3, 3)), rng.normal(size=4)
+    window, pool = Window((3, 3), pad=((1, 1), (0, 2))), Window((2, 2), (2, 2))
+    with use(device):
+        y, indices = kernels.conv2d_relu_max_pool2d(x, w, b, window, 2, pool)
+        everything = kernels.conv2d_relu_max_pool2d_gradient(y, indices, x, w, window, 2, pool, (True, True, True))
+        found = kernels.conv2d_relu_max_pool2d_gradient(y, indices, x, w, window, 2, pool, needs)
+    for one, wanted, needed in zip(found, everything, needs, strict=True):
+        assert (one is not None) == needed
+        assert one is None or np.array_equal(one, wanted)
 
 
 @pytest.mark.parametrize("name", kernels.CONTENTS)

@@ -122,7 +122,7 @@ def conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, nee
         gx = conv_transpose2d(gradient, w, None, window, groups, x.shape[2:])
     if needs[1] or needs[2]:
         gw, gb = conv2d_weight(x, gradient, window, groups, needs[2])
-    return gx, gw, gb
+    return gx, gw if needs[1] else None, gb
 
 
 def max_pool2d_scatter(gy, indices, size):
