@@ -4,6 +4,7 @@ pytest                                  device-dependent tests run on "reference
 pytest --device cpu                     only the device-dependent tests, on one device
 HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of every row of the op table and of everything else
 pytest -m torch                         comparisons with PyTorch
+coverage run -m pytest && coverage report     branches that no test takes (pyproject.toml)
 """
 
 from __future__ import annotations
