@@ -67,6 +67,15 @@ def three_in_a_row(run):
     return [x, loss, *(p for net in nets for p in net.parameters())]
 
 
+def a_network_with_fused_layers(run):
+    first = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU())
+    second = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), nn.Dropout(0.2), nn.Linear(5, 3))
+    x = numbers(3, 2, 6, 6)
+    loss = run(lambda x, labels: ops.cross_entropy(second(run(first, x)), labels), x, np.array([0, 2, 1]))
+    loss.backward()
+    return [x, loss, *first.parameters(), *first.buffers(), *second.parameters()]
+
+
 def weights_shared_with_the_outside(run):
     """Sums of four and more: in another order they would round otherwise."""
     w, x = numbers(6, 6), numbers(3, 6, seed=1)
@@ -205,9 +214,10 @@ def gradients_inside(run):
 
 
 SAME = [
-    layers_and_dropout, three_in_a_row, weights_shared_with_the_outside, inputs_used_many_times, several_results,
-    results_that_pass_through, one_inside_another, options_numbers_and_arrays, two_precisions, hooks_everywhere,
-    statistics, partial_gradients, retained_and_used_again, forward_on_another_device, gradients_inside,
+    layers_and_dropout, three_in_a_row, a_network_with_fused_layers, weights_shared_with_the_outside,
+    inputs_used_many_times, several_results, results_that_pass_through, one_inside_another, options_numbers_and_arrays,
+    two_precisions, hooks_everywhere, statistics, partial_gradients, retained_and_used_again,
+    forward_on_another_device, gradients_inside,
 ]  # fmt: skip
 
 
