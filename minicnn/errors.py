@@ -19,13 +19,15 @@ class MinicnnError(Exception):
         self.module: object | None = None  # the innermost module that saw the error
         self.module_name = ""  # how that module describes itself
         self.path: list[str] = []  # names of the modules from the outermost to the innermost
+        self.advice: str | None = None  # what the outermost one knows of the way out
 
     def __str__(self) -> str:
+        advice = f": {self.advice}" if self.advice else ""
         if self.module is None:
-            return self.message
+            return self.message + advice
         path = ".".join(self.path)
         where = f"{path} ({self.module_name})" if path else self.module_name
-        return f"{where}: {self.message}"
+        return f"{where}: {self.message}{advice}"
 
 
 class ShapeError(MinicnnError, ValueError):

@@ -1,6 +1,20 @@
-"""models: one paper, one file; create_model(name) builds any of them."""
+"""models: one paper, one file; create_model(name) builds any network, and each is a function too: models.lenet5()."""
 
-from .lenet import lenet5, lenet5_1998
-from .registry import create_model, input_shape, list_models
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["create_model", "input_shape", "lenet5", "lenet5_1998", "list_models"]
+from .registry import FUNCTIONS, create_model, input_shape, list_models
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the networks by their names, which the registry knows
+
+
+for _paper in pkgutil.iter_modules(__path__):  # importing a paper's file registers its networks
+    importlib.import_module(f"{__name__}.{_paper.name}")
+
+globals().update(FUNCTIONS)  # also where a file has the same name: models.alexnet is the network
+
+__all__ = ["create_model", "input_shape", "list_models"]
+__all__.extend(FUNCTIONS)

@@ -12,6 +12,7 @@ from minicnn import Tensor, ops
 from minicnn.errors import ArgumentError
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, Parameter, ParameterList, ReLU, Sequential, init
 
+from .network import Network
 from .registry import register
 
 # Table I of the paper: which of S2's six maps each of C3's sixteen maps is connected to.
@@ -86,13 +87,15 @@ class PartialConv2d(Module):
         return n * p * q * sum(weight.size for weight in self.w)
 
 
-class LeNet5Of1998(Module):
+class LeNet5Of1998(Network):
     """C1 – S2 – C3 – S4 – C5 – F6 – RBF: 60,000 trainable parameters.
 
     Output: −Σ (f6 − code)² for each class, the negative of the paper's squared distance, so that the largest wins and
     the outputs can serve as logits. `rbf` holds the ten codes, which are not trained.
     Weights start uniform within ±2.4 / fan_in (paper, appendix A).
     """
+
+    stages = ("s2", "s4", "c5")
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,8 +147,10 @@ class MAPLoss(Module):
         return ops.cross_entropy(ops.concat([logits, rejected], axis=1), labels)
 
 
-class LeNet5(Module):
+class LeNet5(Network):
     """The network people mean today: dense C3, ReLU, max pooling, three linear layers; 61,706 parameters."""
+
+    stages = ("features.2", "features.5")
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1):
         super().__init__()
@@ -164,13 +169,13 @@ class LeNet5(Module):
         return self.fc3(x)
 
 
-@register(input_shape=(1, 32, 32))
+@register(input_shape=(1, 32, 32), family="lenet")
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
     """Modern LeNet-5 for images (in_channels, 32, 32)."""
     return LeNet5(num_classes, in_channels)
 
 
-@register(input_shape=(1, 32, 32))
+@register(input_shape=(1, 32, 32), family="lenet")
 def lenet5_1998(num_classes: int = 10) -> LeNet5Of1998:
     """LeNet-5 as published, for images (1, 32, 32). Its output layer has codes for ten digits and no other classes."""
     if num_classes != 10:

@@ -54,7 +54,7 @@ def test_the_command_uses_its_own_models_whatever_lies_in_the_current_folder(tmp
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("-m", "minicnn", "summary", "lenet7"), "choose one of"),
+        (("-m", "minicnn", "summary", "lenet7"), "did you mean lenet5"),
         (("-m", "minicnn", "models", "--device", "gpu"), 'device "gpu"'),
         ((EXAMPLE, "--device", "gpu"), 'device "gpu"'),
         ((EXAMPLE, "--data", "nowhere"), "nowhere"),

@@ -112,7 +112,7 @@ def test_options_and_their_limits():
     assert models.lenet5(num_classes=7, in_channels=3)(Tensor(np.zeros((2, 3, 32, 32), np.float32))).shape == (2, 7)
     with pytest.raises(ArgumentError, match="codes for 10 digits"):
         models.create_model("lenet5_1998", num_classes=11)
-    with pytest.raises(ArgumentError, match="choose one of"):
+    with pytest.raises(ArgumentError, match="did you mean lenet5"):
         models.create_model("lenet6")
 
 

@@ -1,0 +1,119 @@
+"""create_model(), the functions of the networks, feature maps, and what is said where names or images do not fit."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+import models
+from minicnn import Tensor
+from minicnn.errors import ArgumentError, ShapeError
+from minicnn.nn import Conv2d, Flatten, Linear, ReLU, Sequential
+from models import registry
+from models.network import Network
+
+
+def images(*shape):
+    return Tensor(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+
+
+class Tiny(Network):
+    stages = ("body.1", "body.3")
+
+    def __init__(self, width, num_classes, in_channels):
+        super().__init__()
+        self.body = Sequential(Conv2d(in_channels, width, 3), ReLU(), Conv2d(width, width, 3, stride=2), ReLU())
+        self.head = Sequential(Flatten(), Linear(width * 4, num_classes))
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Two networks from a table of two rows."""
+    monkeypatch.setattr(registry, "ENTRIES", dict(registry.ENTRIES))
+    monkeypatch.setattr(registry, "FUNCTIONS", dict(registry.FUNCTIONS))
+
+    def build(row, num_classes=1000, in_channels=3):
+        """Tiny networks."""
+        return Tiny(row, num_classes, in_channels)
+
+    registry.register_rows({"tiny4": 4, "tiny6": 6}, build, lambda row: (3, 7, row + 3), "tiny", num_classes=5)
+    return registry.FUNCTIONS
+
+
+def test_each_row_is_a_function_with_its_own_defaults(tiny):
+    assert models.list_models("tiny") == ["tiny4", "tiny6"]
+    assert models.input_shape("tiny6") == (3, 7, 9)
+    assert tiny["tiny6"].__name__ == "tiny6" and "Tiny networks" in tiny["tiny6"].__doc__
+    assert str(inspect.signature(tiny["tiny6"])) == "(num_classes=5, in_channels=3)"
+    assert tiny["tiny6"]().body[0].out_channels == 6
+    assert models.create_model("tiny4").body[0].out_channels == 4
+    assert tiny["tiny4"](2, 1)(images(1, 1, 7, 7)).shape == (1, 2)
+    assert tiny["tiny4"]()(images(1, 3, 7, 7)).shape == (1, 5)
+
+
+def test_every_network_is_also_a_function_of_the_package():
+    for name in models.list_models():
+        assert getattr(models, name).__name__ == name and name in dir(models)
+
+
+def test_unknown_names_and_options_are_answered_with_what_there_is(tiny):
+    with pytest.raises(ArgumentError, match="no model 'tiny5': did you mean tiny"):
+        models.create_model("tiny5")
+    with pytest.raises(ArgumentError, match="list_models"):
+        models.create_model("???")
+    with pytest.raises(ArgumentError, match=r"tiny4 has no option 'dropout': it takes num_classes=5, in_channels=3"):
+        models.create_model("tiny4", dropout=0.5)
+    with pytest.raises(ArgumentError, match="takes 2 options, got 3"):
+        tiny["tiny4"](1, 2, 3)
+    with pytest.raises(ArgumentError, match=r"no family 'tinny'.*tiny"):
+        models.list_models("tinny")
+
+
+def test_builders_that_are_no_use_are_refused_when_they_register(tiny):
+    with pytest.raises(ArgumentError, match="registered twice"):
+        registry.register_rows({"tiny4": 4}, lambda row, num_classes=1: None, (3, 7, 7), "tiny")
+    with pytest.raises(ArgumentError, match="without a default"):
+        registry.register_rows({"other": 4}, lambda row, num_classes: None, (3, 7, 7), "tiny")
+
+
+def test_feature_maps_are_what_the_network_computes_on_its_way_and_nothing_behind_runs(tiny):
+    network = tiny["tiny4"]()
+    x = images(2, 3, 7, 7)
+    extractor = models.create_model("tiny4", features_only=True)
+    extractor.network.load_state_dict(network.state_dict())
+    extractor.network.head.register_forward_hook(lambda *_: pytest.fail("the head runs"))
+    maps = extractor(x)
+    assert list(maps) == ["body.1", "body.3"]
+    np.testing.assert_allclose(maps["body.1"], network.body[:2](x), rtol=1e-6)
+    np.testing.assert_allclose(maps["body.3"], network.body(x), rtol=1e-6)
+    assert not any(module.has_hooks for module in network.body.modules())
+    only = models.create_model("tiny4", features_only=True, stages=["body.0"])
+    assert list(only(x)) == ["body.0"]
+    assert not any(module.has_hooks for module in only.network.body.modules())
+
+
+def test_gradients_come_back_from_feature_maps(tiny):
+    extractor = models.create_model("tiny4", features_only=True)
+    sum(y.sum() for y in extractor(images(2, 3, 7, 7)).values()).backward()
+    assert np.abs(extractor.network.body[0].weight.grad.numpy()).max() > 0
+
+
+def test_stages_that_do_not_exist(tiny):
+    with pytest.raises(ArgumentError, match=r"no module 'body.9': its stages are body.1, body.3"):
+        models.create_model("tiny4", features_only=True, stages=["body.9"])
+    with pytest.raises(ArgumentError, match="features_only=True"):
+        models.create_model("tiny4", stages=["body.1"])
+
+
+def test_images_that_do_not_fit_are_told_what_would(tiny):
+    with pytest.raises(ShapeError, match=r"^body\.0 .*: Tiny was built for 3 channels: build it with in_channels=1$"):
+        tiny["tiny4"]()(images(2, 1, 7, 7))
+    with pytest.raises(ShapeError, match=r"channels first: use x.transpose\(0, 3, 1, 2\)"):
+        tiny["tiny4"]()(images(2, 7, 7, 3))
+    with pytest.raises(ShapeError, match=r"takes images of shape \(N, 3, H, W\), got \(3, 7, 7\)"):
+        tiny["tiny4"]()(images(3, 7, 7))
