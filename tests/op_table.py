@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn import ops
 from minicnn.device import generator
+from minicnn.ops.arithmetic import COMPARISONS
 
 from . import strategies as inputs
 from .op_rows.activation import ACTIVATIONS
@@ -106,7 +107,9 @@ TABLE = (
     Op("compare", ops.compare, naive.compare, order=0,
        inputs=inputs.with_options(inputs.broadcasting("ties"), how=["less", "less_equal", "greater", "greater_equal",
                                                                     "equal", "not_equal"]),
-       edges=(edge((0, 2), (1,), how="less"), edge((), (), how="equal")), dtype=lambda dtype, attributes: np.bool_),
+       edges=(edge((0, 2), (1,), how="less"), edge((), (), how="equal"),
+              *(edge((3, 4), (4,), values="ties", how=how) for how in COMPARISONS)),
+       dtype=lambda dtype, attributes: np.bool_),
     Op("cast", ops.cast, naive.cast, inputs.with_options(inputs.arrays(), dtype=["float32", "float64"]), order=1,
        smooth=False, kinks="rounding", at_kinks=at_kinks.straight_through,
        edges=(edge((0, 2), dtype="float32"), edge((), dtype="float32"), edge((2, 2), values="large", dtype="int64")),

@@ -256,7 +256,8 @@ def broadcast_to_inputs(choose: Choices) -> Case:
 
 
 def squeeze_inputs(choose: Choices) -> Case:
-    shape = choose.shape((2, 3))
+    """Other axes may have size 1 as well, and stay if they are not named."""
+    shape = choose.shape((2, 3), (1, 3))
     position = choose.integer(0, len(shape))
     return Case(
         ((*shape[:position], 1, *shape[position:]),),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minicnn import Tensor, ops
 from minicnn.kernels import reference
-from minicnn.ops.arithmetic import Abs, Cast, Div, Maximum, Mul, Sqrt, Sub, Where
+from minicnn.ops.arithmetic import Abs, Cast, Compare, Div, Maximum, Mul, Neg, Sqrt, Sub, Where
 from minicnn.ops.elementary import Pow, PowOfTensors
 from minicnn.ops.joining import Concat
 from minicnn.ops.linear import Linear, MatMul
 from minicnn.ops.pad import Pad
 from minicnn.ops.reduction import Max, Mean, Sum
-from minicnn.ops.shape import Reshape, Transpose
+from minicnn.ops.shape import BroadcastTo, Reshape, Transpose
 
-from .planting import Fault, after_backward, attribute, backward, forward
+from .planting import Fault, after_backward, attribute, backward, forward, op
 
 # --- arithmetic, broadcasting, reductions -----------------------------------------------------------------------------
 
@@ -42,11 +44,33 @@ def ties_counted_twice(right):
     return forward
 
 
+def first_takes_all(right):
+    """Of several maxima the one that comes first, along all of the axes."""
+
+    def forward(self, x, axes, keepdims):
+        y = right(self, x, axes, keepdims)
+        ahead = range(len(axes))
+        ties = np.moveaxis(self._saving[0] > 0, axes, ahead)
+        places = math.prod(x.shape[axis] for axis in axes)
+        nth = ties.reshape(places, *ties.shape[len(axes) :]).cumsum(axis=0).reshape(ties.shape)
+        self.save(np.moveaxis(ties & (nth == 1), ahead, axes).astype(x.dtype))
+        return y
+
+    return forward
+
+
 def both_win(right):
     def forward(self, a, b):
         y = right(self, a, b)
         self.save(np.ceil(self._saving[0]))
         return y
+
+    return forward
+
+
+def greater_as_not_less(right):
+    def forward(self, a, b, how):
+        return ~right(self, a, b, "less") if how == "greater" else right(self, a, b, how)
 
     return forward
 
@@ -71,6 +95,8 @@ ARITHMETIC = (
           backward(Mul, lambda self, gy: ((gy * self.saved[0]).sum_to(self.shapes[0]),
                                           (gy * self.saved[1]).sum_to(self.shapes[1]))),
           "each_gradient_by_itself"),
+    Fault("the sign forgotten in backward", "neg", "coursework", backward(Neg, lambda self, gy: gy * 1.0),
+          "gradient_is_the_derivative"),
     Fault("square of the divisor forgotten", "div", "coursework",
           after_backward(Div, lambda self, gy, ga, gb: (ga, gb * self.saved[1] if gb is not None and
                                                         gb.shape == self.saved[1].shape else gb)),
@@ -86,17 +112,26 @@ ARITHMETIC = (
           "gradient_is_the_derivative"),
     Fault("where they are equal, both get all", "maximum", "comparing with >= on both sides",
           forward(Maximum, both_win), "gradient_at_kinks"),
+    Fault("of two that are equal, each gets the whole gradient", "minimum", "Theano, issue 6470",
+          forward(Maximum, both_win), "gradient_at_kinks"),
+    Fault("> as not <: true where they are equal", "compare", "comparisons made of one another",
+          forward(Compare, greater_as_not_less), "forward_is_the_oracle"),
     Fault("both branches get the gradient", "where", "multiplying by a mask is forgotten in backward",
           backward(Where, lambda self, gy: (gy.sum_to(self.shapes[0]), gy.sum_to(self.shapes[1]))),
           "gradient_is_the_derivative"),
     Fault("ties get the whole gradient each", "max", "x == max as the mask",
           forward(Max, ties_counted_twice), "gradient_at_kinks"),
+    Fault("the first of equal minima gets the whole gradient", "min", "PyTorch, issue 35699: with dim, but not without",
+          forward(Max, first_takes_all), "gradient_at_kinks"),
     Fault("1/n missing in backward", "mean", "minitorch-style labs",
           after_backward(Mean, lambda self, gy, gx: gx * (gx.size / gy.size)),
           "gradient_is_the_derivative"),
     Fault("gradient broadcast along the wrong axis", "sum", "keepdims forgotten; right for square arrays and axis 0",
           backward(Sum, lambda self, gy: gy.reshape(gy.shape + (1,) * (len(self.shape) - gy.ndim))
                    .broadcast_to(self.shape)), "gradient_is_the_derivative"),
+    Fault("axes of size 1 are not summed, only new ones", "sum_to", "nd4j, issue 2424: a row added to a matrix",
+          op(ops.sum_to, lambda right: lambda x, shape: right(x, x.shape[x.ndim - len(shape) :])),
+          "forward_is_the_oracle"),
     Fault("the last of equal maxima", "argmax", ">= for > in a loop",
           attribute(reference, "argmax", last_argmax), "forward_is_the_oracle"),
     Fault("gradient stays in the other dtype", "cast", "backward passes gy on",
@@ -118,6 +153,8 @@ def slices_by_first_size(self, gy):
     return tuple(gy[(*before, slice(start, start + n))] for start, n in zip(starts, self.sizes, strict=True))
 
 
+STACK = ops.stack
+
 SHAPE = (
     Fault("slices of the gradient shifted", "concat", "inputs of one size assumed",
           backward(Concat, slices_by_first_size), "gradient_is_the_derivative"),
@@ -130,6 +167,20 @@ SHAPE = (
     Fault("gradient in column-major order", "reshape", "Fortran order",
           backward(Reshape, lambda self, gy: gy.transpose().reshape(self.shape[::-1]).transpose()),
           "gradient_is_the_derivative"),
+    Fault("from axis 1 on, whatever start_axis is", "flatten", "PyTorch's nn.Flatten, whose default is another",
+          op(ops.flatten, lambda right: lambda x, start_axis=0: right(x, min(1, x.ndim))), "forward_is_the_oracle"),
+    Fault("gradient averaged over the copies", "broadcast_to", "mean's backward, turned round",
+          after_backward(BroadcastTo, lambda self, gy, gx: gx * (gx.size / max(1, gy.size))),
+          "gradient_is_the_derivative"),
+    Fault("all axes of size 1, whatever axis is", "squeeze", "Tacotron 2, pull request 303: with a batch of one",
+          op(ops.squeeze, lambda right: lambda x, axis=None: right(x)), "forward_is_the_oracle"),
+    Fault("a negative axis counted among the old ones", "expand_dims", "MXNet, pull request 8489",
+          op(ops.expand_dims, lambda right: lambda x, axis: right(x, axis + x.ndim if axis < 0 else axis)),
+          "forward_is_the_oracle"),
+    Fault("a negative new axis counted among the old ones", "stack",
+          "Swift for TensorFlow, pull request 351, in the gradient of stacking",
+          attribute(ops, "stack", lambda tensors, axis: STACK(tensors, axis + (axis < 0) * tensors[0].ndim)),
+          "forward_is_the_oracle"),
     Fault("transpose forgotten where the matrix is square", "matmul", "tests with square matrices",
           after_backward(MatMul, lambda self, gy, ga, gb:
                          (ops.matmul(gy, self.saved[1]).sum_to(ga.shape) if ga is not None and

@@ -6,17 +6,18 @@ import importlib
 
 import numpy as np
 
-from minicnn import ops
+from minicnn import Tensor, ops
+from minicnn.function import Function
 from minicnn.kernels import reference
 from minicnn.ops import joining
 from minicnn.ops.einsum import Einsum
-from minicnn.ops.elementary import Clip, Cos, Expm1, Floor, Reciprocal
+from minicnn.ops.elementary import Clip, Cos, Expm1, Floor, Reciprocal, Sin
 from minicnn.ops.indexing import Scatter
 from minicnn.ops.joining import Concat, Flip, Roll, Split
 from minicnn.ops.reduction import LogSumExp, Std, Var
 
 from .arrays import last_argmax
-from .planting import Fault, after_backward, attribute, backward, forward, kernel
+from .planting import Fault, after_backward, attribute, backward, forward, kernel, op
 
 # --- functions and clip -----------------------------------------------------------------------------------------------
 
@@ -58,6 +59,12 @@ FUNCTIONS = (
           "gradient_is_the_derivative"),
     Fault("sign forgotten in backward", "cos", "sin's backward, copied",
           backward(Cos, lambda self, gy: gy * ops.sin(self.saved[0])), "gradient_is_the_derivative"),
+    Fault("cosine of the result", "sin", "y kept for backward, as exp's is",
+          backward(Sin, lambda self, gy: gy * ops.cos(ops.sin(self.saved[0]))), "gradient_is_the_derivative"),
+    Fault("one factor taken for a constant: x for 2x", "square", "PyTorch code with .data in it",
+          op(ops.square, lambda right: lambda x: x * x.detach()), "gradient_is_the_derivative"),
+    Fault("1 at 0", "sign", "networks of binary weights, x >= 0",
+          kernel("sign", lambda right: lambda x: right(x) + (x == 0)), "forward_is_the_oracle"),
     Fault("1/x for 1/x² in backward", "reciprocal", "coursework",
           backward(Reciprocal, lambda self, gy: -gy * self.saved[0]), "gradient_is_the_derivative"),
     Fault("straight through", "floor", "quantisation, where it is meant", backward(Floor, lambda self, gy: gy * 1.0),
@@ -96,6 +103,19 @@ def refusing_nothing(right):
     return logsumexp
 
 
+class Quotient(Function):
+    """Π x over the axes; ∂y/∂x = y/x, which is NaN where x = 0."""
+
+    def forward(self, x, axis, keepdims):
+        y = np.prod(x, axis=axis, keepdims=True)
+        self.save(x, y)
+        return y if keepdims else np.prod(x, axis=axis)
+
+    def backward(self, gy):
+        x, y = self.saved
+        return gy.reshape(y.shape) * (y / x)
+
+
 STATISTICS = (
     Fault("n for n − 1, backward too", "var", "NumPy's default taken for PyTorch's", forward(Var, divided_by_n),
           "forward_is_the_oracle"),
@@ -116,6 +136,9 @@ STATISTICS = (
           "gradient_is_the_derivative"),
     Fault("nothing to add is an error", "logsumexp", "NumPy's max of no elements",
           kernel("logsumexp", refusing_nothing), "sizes_zero_and_one"),
+    Fault("the product divided by x: NaN at 0", "prod", "PyTorch, issue 773; MXNet, issue 17864; Burn, issue 5533",
+          op(ops.prod, lambda right: lambda x, axis=None, keepdims=False:
+             Quotient.apply(x, axis=axis, keepdims=keepdims)), "sizes_zero_and_one"),
     Fault("the last of equal minima", "argmin", "<= for < in a loop",
           attribute(reference, "argmin", lambda x, axis: last_argmax(-x, axis)), "forward_is_the_oracle"),
 )  # fmt: skip
@@ -171,6 +194,38 @@ def crop_but(gy, widths, kept):
     return crop(gy, [(0, 0) if axis == kept else side for axis, side in enumerate(widths)], "edge")
 
 
+def swapped(right):
+    """Each source with its destination."""
+
+    def moveaxis(x, source, destination):
+        for a, b in zip(np.atleast_1d(source), np.atleast_1d(destination), strict=True):
+            x = ops.swapaxes(x, a, b)
+        return x
+
+    return moveaxis
+
+
+def repeat_as_tile(right):
+    def repeat(x, repeats, axis=None):
+        if not isinstance(repeats, int) or not repeats:
+            return right(x, repeats, axis)
+        return ops.concat([x.reshape(-1) if axis is None else x] * repeats, axis or 0)
+
+    return repeat
+
+
+def filled_up_behind(right):
+    def tile(x, reps):
+        counts = np.atleast_1d(np.asarray(reps, int))
+        return right(x, (*counts.tolist(), *[1] * (x.ndim - counts.size)))
+
+    return tile
+
+
+def without_graph(*tensors):
+    return tuple(Tensor(array.copy()) for array in np.broadcast_arrays(*(tensor.data for tensor in tensors)))
+
+
 MOVING = (
     Fault("its gradient assigns where indices repeat", "gather", "put_along_axis for the adjoint of take_along_axis",
           attribute(reference, "scatter_add", scatter_assigns), "gradient_is_the_derivative"),
@@ -178,6 +233,16 @@ MOVING = (
           attribute(reference, "scatter_add", scatter_assigns), "forward_is_the_oracle"),
     Fault("src gets no gradient", "scatter_add", "an update that is taken for a constant",
           after_backward(Scatter, lambda self, gy, g_src: g_src * 0.0), "gradient_is_the_derivative"),
+    Fault("without an axis, along the first one", "take", "pandas' take",
+          op(ops.take, lambda right: lambda x, indices, axis=None: right(x, indices, 0 if axis is None else axis)),
+          "forward_is_the_oracle"),
+    Fault("one axis moved, not two exchanged", "swapaxes", "right for neighbours, and so for matrices",
+          op(ops.swapaxes, lambda right: lambda x, axis1, axis2: ops.moveaxis(x, source=axis1, destination=axis2)),
+          "forward_is_the_oracle"),
+    Fault("exchanged, not moved", "moveaxis", "Datumaro, pull request 1980: images mirrored at their diagonal",
+          op(ops.moveaxis, swapped), "forward_is_the_oracle"),
+    Fault("the arrays alone: the graph ends there", "broadcast_arrays", "NumPy's functions in the middle of a model",
+          attribute(ops, "broadcast_arrays", without_graph), "gradient_is_the_derivative"),
     Fault("gradients of the parts joined in another order", "split", "parts used last come first in a list",
           backward(Split, halves_swapped), "gradient_is_the_derivative"),
     Fault("a number taken for the length of the parts", "split", "ports between NumPy and PyTorch",
@@ -189,6 +254,12 @@ MOVING = (
     Fault("rolled on in the same direction", "roll", "right for half of an even length",
           backward(Roll, lambda self, gy: Roll.apply(gy, shifts=self.shifts, axes=self.axes)),
           "gradient_is_the_derivative"),
+    Fault("all of it again and again: tile", "repeat", "PyTorch, whose repeat it is", op(ops.repeat, repeat_as_tile),
+          "forward_is_the_oracle"),
+    Fault("too few numbers taken for those of the first axes", "tile", "filled up behind, not in front",
+          op(ops.tile, filled_up_behind), "forward_is_the_oracle"),
+    Fault("all that tril leaves out: no diagonal", "triu", "what is not lower taken for upper",
+          op(ops.triu, lambda right: lambda x, k=0: x - ops.tril(x, k)), "forward_is_the_oracle"),
     Fault("diagonal on the other side", "tril", "< for <=, causal masks off by one",
           attribute(joining, "_below", without_the_diagonal(joining._below)), "forward_is_the_oracle"),
     Fault("the edge is mirrored, too", "pad (reflect)", "NumPy's symmetric for its reflect",

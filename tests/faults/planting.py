@@ -139,5 +139,26 @@ def forward(cls: type[Function], wrong: Callable[..., Callable]) -> Callable[[],
     return lambda: replaced(cls, "forward", wrong(cls.forward))
 
 
+def op(function: Callable[..., Any], wrong: Callable[..., Callable]) -> Callable[[], AbstractContextManager]:
+    """The op itself is wrong(the right one), for all who have it: the op table, other ops, the methods of Tensor."""
+    right = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    right.__defaults__, right.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+
+    def elsewhere(*arguments: Any, _wrong: Callable, **options: Any) -> Any:
+        return _wrong(*arguments, **options)
+
+    @contextlib.contextmanager
+    def plant() -> Iterator[None]:
+        function.__code__, function.__defaults__ = elsewhere.__code__, None
+        function.__kwdefaults__ = {"_wrong": wrong(right)}
+        try:
+            yield
+        finally:
+            function.__code__, function.__defaults__ = right.__code__, right.__defaults__
+            function.__kwdefaults__ = right.__kwdefaults__
+
+    return plant
+
+
 def attribute(owner: Any, name: str, value: Any) -> Callable[[], AbstractContextManager]:
     return lambda: replaced(owner, name, value)

@@ -175,7 +175,7 @@ FUNCTIONS = (
        keeps=("y",), composition=lambda x: 1.0 / x, edges=edges_of_one("nonzero")),
     Op("square", ops.square, arrays.square, inputs.arrays(), order=2, analytic=True, keeps=(0,), edges=edges_of_one()),
     Op("sign", ops.sign, arrays.sign, inputs.arrays(values="nonzero"), order=2, kinks="0",
-       at_kinks=arrays.no_gradient, edges=edges_of_one()),
+       at_kinks=arrays.no_gradient, edges=(*edges_of_one(), edge((7,), values="ties"))),
     Op("floor", ops.floor, arrays.floor, inputs.arrays(), order=2, kinks="whole numbers", at_kinks=arrays.no_gradient,
        edges=edges_of_one()),
     Op("round", ops.round, arrays.round, inputs.arrays(), order=2, kinks="halves",
