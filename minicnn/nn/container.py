@@ -10,6 +10,7 @@ from ..errors import MinicnnError
 from .activation import ReLU, ReLU6
 from .layers import Conv2d, Flatten, Linear
 from .module import Module, Parameter
+from .norm import BatchNorm2d
 from .pool import MaxPool2d
 
 
@@ -56,6 +57,8 @@ FUSED: dict[tuple[type, ...], Callable[..., Any]] = {
     (Conv2d, ReLU, MaxPool2d): lambda conv, relu, pool, x: conv(x, relu_and_pool=pool),
     (Conv2d, ReLU): lambda conv, relu, x: conv(x, activation="relu"),
     (Conv2d, ReLU6): lambda conv, relu, x: conv(x, activation="relu6"),
+    (BatchNorm2d, ReLU): lambda norm, relu, x: norm(x, activation="relu"),
+    (BatchNorm2d, ReLU6): lambda norm, relu, x: norm(x, activation="relu6"),
     (Linear, ReLU): lambda linear, relu, x: linear(x, relu=True),
     (ReLU, MaxPool2d): lambda relu, pool, x: pool(x, after_relu=True),
 }

@@ -9,9 +9,18 @@ from minicnn import Tensor, nn
 from minicnn.errors import ShapeError
 from minicnn.nn.container import FUSED
 
+
+def norm(channels, scale):
+    layer = nn.BatchNorm2d(channels, eps=0.1)
+    layer.weight.copy_(np.full(channels, scale))  # large enough for relu6 to have something to clip
+    return layer
+
+
 RUNS = {
     "convolution, relu": (nn.Conv2d(2, 3, 3), nn.ReLU()),
     "convolution, relu6": (nn.Conv2d(2, 3, 3, padding=1), nn.ReLU6()),
+    "batch norm, relu": (nn.Conv2d(2, 3, 3), norm(3, 1.5), nn.ReLU()),
+    "batch norm, relu6": (norm(2, 9.0), nn.ReLU6(), nn.Conv2d(2, 3, 3)),
     "a block": (nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2)),
     "a block, flattened": (nn.Conv2d(2, 3, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
     "linear, relu": (nn.Flatten(), nn.Linear(2 * 7 * 8, 5), nn.ReLU()),
@@ -38,7 +47,7 @@ class OpNames:
 
 def run(forward, modules):
     model = nn.Sequential(*modules)
-    x = Tensor(np.random.default_rng(0).standard_normal((3, 2, 7, 8)), requires_grad=True)
+    x = Tensor(8 * np.random.default_rng(0).standard_normal((3, 2, 7, 8)), requires_grad=True)
     model.to(dtype="float64").zero_grad()
     y = forward(x)
     y.backward(np.random.default_rng(1).standard_normal(y.shape))
@@ -98,6 +107,7 @@ def test_a_hook_sees_what_its_module_gives(position):
     ((nn.Conv2d(4, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()), "0 (Conv2d"),
     ((nn.Conv2d(2, 3, 9), nn.ReLU6()), "0 (Conv2d"),
     ((nn.Linear(9, 3), nn.ReLU()), "0 (Linear"),
+    ((nn.BatchNorm2d(3), nn.ReLU()), "0 (BatchNorm2d"),
 ])  # fmt: skip
 def test_an_error_names_the_module_it_is_about(wrong, path):
     with pytest.raises(ShapeError) as caught:
