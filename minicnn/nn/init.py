@@ -2,12 +2,16 @@
 
 fan_in is how many inputs feed one output, fan_out how many outputs one input feeds: for weights (K, C/groups, R, S)
 C/groups·R·S and K·R·S, for (outputs, inputs) the two sizes. Numbers come from Philox4x32-10 under minicnn.manual_seed:
-one seed gives one network, on every device.
+one seed gives one network, on every device. `with skip():` builds without numbers, for weights that are loaded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,24 +21,68 @@ from ..errors import ArgumentError, ShapeError
 from ..kernels import reference
 from ..tensor import Tensor
 
-_LARGE = 1 << 20  # from here on the device's own Philox is worth its start-up; the words are the same
+
+class _Skipping(threading.local):
+    now = False
+
+
+_skipping = _Skipping()
+
+
+@contextlib.contextmanager
+def skip() -> Iterator[None]:
+    """Inside, initialisers leave tensors as they are, and draw no numbers: for networks whose weights are loaded next,
+    or that are only counted. Weights of layers made inside hold anything."""
+    before, _skipping.now = _skipping.now, True
+    try:
+        yield
+    finally:
+        _skipping.now = before
+
+
+_CHUNK = 1 << 16  # numbers drawn at a time, each chunk from a call of its own: they stay in the cache
+
+
+def _fill(tensor: Tensor, draw: Callable[[int, np.dtype], np.ndarray]) -> Tensor:
+    """Overwrite the tensor with draw(n, dtype), chunk by chunk. dtype: the precision to compute in."""
+    if _skipping.now:
+        return tensor
+    precision = np.dtype(np.float32 if tensor.dtype == np.float32 else np.float64)
+    values = np.empty(tensor.size, tensor.dtype)
+    for start in range(0, tensor.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        part[:] = draw(min(tensor.size, _CHUNK), precision)[: part.size]
+    return tensor.copy_(values.reshape(tensor.shape))
 
 
 def _words(n: int) -> np.ndarray:
     seed, call = generator.next_call()
-    return np.asarray((kernels if n >= _LARGE else reference).random_bits(seed, call, n))
+    quick = kernels if n == _CHUNK else reference  # few numbers are not worth the start-up of the device's own Philox
+    return np.asarray(quick.random_bits(seed, call, n))
 
 
-def _uniform(n: int) -> np.ndarray:
-    """n float64 in (0, 1), the middles of 2³² equal cells."""
-    return (_words(n) + 0.5) / 2.0**32
+def _uniform(n: int, precision: Any = np.float64) -> np.ndarray:
+    """n numbers in (0, 1), the middles of 2³² equal cells; in float32, the upper ones round to 1."""
+    values = _words(n).astype(precision)
+    values += 0.5
+    values *= 2.0**-32
+    return values
 
 
-def _normal(n: int) -> np.ndarray:
+def _normal(n: int, precision: Any = np.float64) -> np.ndarray:
     """n standard normal numbers: Box and Muller 1958, cosine and sine of one angle side by side."""
-    pairs = _uniform(2 * ((n + 1) // 2)).reshape(2, -1)
+    pairs = _uniform(2 * ((n + 1) // 2), precision).reshape(2, -1)
     radius, angle = np.sqrt(-2 * np.log(pairs[0])), 2 * np.pi * pairs[1]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
+    np.multiply(radius, np.cos(angle), out=pairs[0])
+    np.multiply(radius, np.sin(angle), out=pairs[1])
+    return pairs.reshape(-1)[:n]
+
+
+def _affine(values: np.ndarray, scale: float, shift: float) -> np.ndarray:
+    """scale·values + shift, in place."""
+    values *= scale
+    values += shift
+    return values
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
@@ -57,7 +105,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """All elements equal to value."""
-    return tensor.copy_(np.full(tensor.shape, value))
+    return tensor if _skipping.now else tensor.copy_(np.full(tensor.shape, value))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -72,22 +120,26 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """U(a, b)."""
-    return tensor.copy_((a + (b - a) * _uniform(tensor.size)).reshape(tensor.shape))
+    return _fill(tensor, lambda n, precision: _affine(_uniform(n), b - a, a))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """N(mean, std²)."""
-    return tensor.copy_((mean + std * _normal(tensor.size)).reshape(tensor.shape))
+    return _fill(tensor, lambda n, precision: _affine(_normal(n, precision), std, mean))
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """N(mean, std²) within [a, b]: what falls outside is drawn again. Raises ArgumentError if [a, b] is far off."""
     if not a < b or a > mean + 4 * std or b < mean - 4 * std:
         raise ArgumentError(f"trunc_normal_ needs a < b near mean {mean} (within 4 std {std}), got [{a}, {b}]")
-    values = mean + std * _normal(tensor.size)
-    while (outside := (values < a) | (values > b)).any():
-        values[outside] = mean + std * _normal(int(outside.sum()))
-    return tensor.copy_(values.reshape(tensor.shape))
+
+    def within(n: int, precision: np.dtype) -> np.ndarray:
+        values = _affine(_normal(n, precision), std, mean)
+        while (outside := (values < a) | (values > b)).any():
+            values[outside] = mean + std * _normal(int(outside.sum()), precision)
+        return values
+
+    return _fill(tensor, within)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -132,6 +184,8 @@ def lecun_uniform_(tensor: Tensor) -> Tensor:
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Orthonormal rows or columns (whichever are fewer), axes after the first flattened. Source: Saxe et al. 2013."""
     fans(tensor)
+    if _skipping.now:
+        return tensor
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     random = _normal(rows * columns).reshape(max(rows, columns), min(rows, columns))
     q, r = np.linalg.qr(random)

@@ -82,3 +82,46 @@ def test_bad_arguments():
         init.calculate_gain("swash")
     with pytest.raises(ArgumentError, match="near mean"):
         init.trunc_normal_(Tensor(np.empty(3)), a=10, b=11)
+
+
+@pytest.mark.parametrize("shape", [(3, 1 << 16), (70_001,), (1 << 16,), (65_535,)])
+@pytest.mark.parametrize("function", [init.normal_, init.uniform_, init.trunc_normal_])
+def test_large_tensors_are_drawn_in_parts_that_differ_and_are_complete(function, shape):
+    minicnn.manual_seed(4)
+    first, second = (function(Tensor(np.full(shape, np.nan, np.float32))).numpy().ravel() for _ in range(2))
+    assert np.isfinite(first).all()
+    parts = [first[at : at + 50_000] for at in range(0, first.size, 1 << 16)] + [second[:50_000]]
+    for i, part in enumerate(parts):
+        for other in parts[:i]:
+            length = min(len(part), len(other))
+            assert (part[:length] != other[:length]).mean() > 0.99
+
+
+def test_single_precision_is_as_normal_as_double():
+    minicnn.manual_seed(6)
+    single = init.normal_(Tensor(np.empty(300_001, np.float32))).numpy()
+    minicnn.manual_seed(6)
+    double = init.normal_(Tensor(np.empty(300_001))).numpy()
+    np.testing.assert_allclose(single, double, atol=2e-3)  # a word near 2³² is rounded to 1, its radius to 0
+    assert np.abs(single - double).mean() < 1e-6
+
+
+INITIALISERS = [getattr(init, name) for name in dir(init) if name.endswith("_") and not name.startswith("_")]
+
+
+@pytest.mark.parametrize("function", INITIALISERS, ids=lambda function: function.__name__)
+def test_skipped_initialisers_draw_nothing_and_write_nothing(function):
+    minicnn.manual_seed(3)
+    tensor = Tensor(np.full((4, 3, 2, 2), 7.0))
+    with init.skip():
+        with init.skip():
+            pass
+        assert function(tensor, *([1.0] if function is init.constant_ else [])) is tensor
+        assert minicnn.nn.Linear(3, 2).weight.shape == (2, 3)
+    assert (tensor.numpy() == 7).all()
+    np.testing.assert_array_equal(init.uniform_(tensor).numpy(), made_after_seed(3))
+
+
+def made_after_seed(seed):
+    minicnn.manual_seed(seed)
+    return init.uniform_(Tensor(np.empty((4, 3, 2, 2)))).numpy()
