@@ -63,11 +63,12 @@ def is_device(name: str) -> bool:
 
 
 class _State(threading.local):
-    """Per thread: the device for new tensors, and the book of the op that is being computed."""
+    """Per thread: the device for new tensors, the book of the op that is being computed, and whether only shapes count."""
 
     def __init__(self) -> None:
         self.default: str | None = None
         self.computing: str | None = None
+        self.shapes_only = False
 
 
 state = _State()
@@ -144,10 +145,22 @@ def resolve_one(name: str | None) -> str:
 
 def book() -> ModuleType:
     """The kernels of the device that is computing: inside an op its own, elsewhere the current one."""
+    if state.shapes_only:
+        return importlib.import_module("minicnn.kernels.shapes")
     name = state.computing or current()
     if name not in _books:
         _books[name] = importlib.import_module(DEVICES[name].book)
     return _books[name]
+
+
+@contextlib.contextmanager
+def shapes_only() -> Iterator[None]:
+    """Inside, ops on host memory give zeros of the right shape instead of computing: see kernels/shapes.py."""
+    outer, state.shapes_only = state.shapes_only, True
+    try:
+        yield
+    finally:
+        state.shapes_only = outer
 
 
 def begin(name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..errors import ShapeError
 from ..function import Function, enable_grad, install, remove
 from ..table import format_bytes, format_table
@@ -116,7 +117,8 @@ def _row(name: str, module: Module, counted: set[int]) -> Row:
 def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
     """Run the model once on zeros, in evaluation mode but recording, and read off every layer.
 
-    Each layer is run by itself; where Sequential computes two neighbours together, less is kept than the table says.
+    Nothing is computed but shapes, so that the largest networks take a fraction of a second (device.shapes_only). Each
+    layer is run by itself; where Sequential computes two neighbours together, less is kept than the table says.
 
     Raises ShapeError if input_shape is not (C, H, W), (N, C, H, W) or another shape the model takes.
     """
@@ -133,7 +135,7 @@ def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
     install(meter)
     try:
         model.eval()
-        with enable_grad():
+        with devices.shapes_only(), enable_grad():
             model(Tensor(np.zeros(shape, dtype), device=device))
     finally:
         remove(meter)

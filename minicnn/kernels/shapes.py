@@ -1,0 +1,186 @@
+"""The book that computes nothing: each kernel gives zeros of the shape and dtype that the others give.
+
+`with device.shapes_only():` opens it instead of the device's own, and a whole network runs in milliseconds: its layer
+table, its multiply-adds and whether an image is large enough for it follow from shapes alone. Large arrays of zeros
+cost nothing either: the system gives memory when something is written to it.
+
+Kernels that are not here, on small arrays mostly, are the reference book's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import reference
+from .contents import CONTENTS
+
+# Kernels whose (first) result looks like their first argument.
+LIKE_FIRST = (
+    "absolute", "channel_sum", "clip_mask", "copy", "cos", "elu", "exp", "expm1", "floor", "gelu", "gelu_slope",
+    "gelu_tanh", "gelu_tanh_slope", "hard_sigmoid", "hard_swish", "hard_swish_slope", "leak", "local_response_norm",
+    "local_response_norm_gradient", "log", "log1p", "log_softmax", "mish", "mish_slope", "neg", "reciprocal", "relu",
+    "relu6", "relu_mask", "rint", "sigmoid", "sign", "silu", "silu_slope", "sin", "smooth_l1", "softmax", "softplus",
+    "sqrt", "tanh",
+)  # fmt: skip
+BROADCAST = ("add", "div", "maximum", "minimum", "mul", "power", "sub")
+
+
+def __getattr__(name: str) -> Any:
+    if name in CONTENTS:
+        return getattr(reference, name)
+    raise AttributeError(f"the book of shapes has no {name!r}")
+
+
+def _like_first(x, *options):
+    return np.zeros(x.shape, x.dtype)
+
+
+def _broadcast(a, b):
+    return np.zeros(np.broadcast_shapes(a.shape, np.shape(b)), a.dtype)
+
+
+globals().update(dict.fromkeys(LIKE_FIRST, _like_first), **dict.fromkeys(BROADCAST, _broadcast))
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def sum(x, axis, keepdims):
+    shape = (1 if i in axis else size for i, size in enumerate(x.shape) if keepdims or i not in axis)
+    return np.zeros(tuple(shape), x.dtype)
+
+
+def concat(arrays, axis):
+    shape = list(arrays[0].shape)
+    shape[axis] = 0
+    for array in arrays:
+        shape[axis] += array.shape[axis]
+    return np.zeros(shape, arrays[0].dtype)
+
+
+def pad(x, widths, value):
+    return np.zeros([before + size + after for size, (before, after) in zip(x.shape, widths, strict=True)], x.dtype)
+
+
+def matmul(a, b):
+    return np.zeros((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+
+
+def linear(x, w, b, relu):
+    return np.zeros((len(x), len(w)), x.dtype)
+
+
+def linear_gradient(gy, y, x, w, needs):
+    gx = np.zeros((len(gy), w.shape[1]), gy.dtype) if needs[0] else None
+    gw = np.zeros((gy.shape[1], x.shape[1]), gy.dtype) if needs[1] else None
+    return gx, gw, np.zeros(gy.shape[1], gy.dtype) if needs[2] else None
+
+
+def random_bits(seed, call, n):
+    return np.zeros(n, np.uint32)
+
+
+# --- convolution ------------------------------------------------------------------------------------------------------
+
+
+def conv2d(x, w, b, window, groups):
+    return np.zeros((len(x), len(w), *window.output_size(x.shape[2:])), x.dtype)
+
+
+def conv2d_act(x, w, b, window, groups, cap):
+    return conv2d(x, w, b, window, groups)
+
+
+def conv_transpose2d(gy, w, b, window, groups, output_size):
+    return np.zeros((len(gy), w.shape[1] * groups, *output_size), gy.dtype)
+
+
+def conv2d_weight(x, gy, window, groups, bias):
+    gw = np.zeros((gy.shape[1], x.shape[1] // groups, *window.kernel), x.dtype)
+    return gw, np.zeros(gy.shape[1], x.dtype) if bias else None
+
+
+def conv2d_relu_max_pool2d(x, w, b, window, groups, pool):
+    return max_pool2d(conv2d(x, w, b, window, groups), pool)
+
+
+def conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs):
+    return tuple(
+        np.zeros(shape, gy.dtype) if needed else None
+        for needed, shape in zip(needs, (x.shape, w.shape, w.shape[:1]), strict=True)
+    )
+
+
+# --- pooling and resizing ---------------------------------------------------------------------------------------------
+
+
+def _sized(x, size):
+    return np.zeros((*x.shape[:2], *size), x.dtype)
+
+
+def max_pool2d(x, window):
+    y = _sized(x, window.output_size(x.shape[2:]))
+    return y, np.zeros(y.shape, np.int32)
+
+
+relu_max_pool2d = max_pool2d
+
+
+def max_pool2d_scatter(gy, indices, size):
+    return _sized(gy, size)
+
+
+def max_pool2d_gather(x, indices):
+    return np.zeros(indices.shape, x.dtype)
+
+
+def avg_pool2d(x, window, count_include_pad):
+    return _sized(x, window.output_size(x.shape[2:]))
+
+
+def avg_pool2d_transpose(gy, window, count_include_pad, size):
+    return _sized(gy, size)
+
+
+def adaptive_avg_pool2d(x, size):
+    return _sized(x, size)
+
+
+def adaptive_avg_pool2d_transpose(gy, size):
+    return _sized(gy, size)
+
+
+def adaptive_max_pool2d(x, size):
+    y = _sized(x, size)
+    return y, np.zeros(y.shape, np.int32)
+
+
+def resize2d(x, rows, columns):
+    return _sized(x, (rows.outputs, columns.outputs))
+
+
+def resize2d_transpose(gy, rows, columns):
+    return _sized(gy, (rows.inputs, columns.inputs))
+
+
+# --- normalisation ----------------------------------------------------------------------------------------------------
+
+
+def batch_norm(x, mean, var, w, b, residual, eps, cap):
+    if mean is None:
+        mean, var = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    return np.zeros(x.shape, x.dtype), mean, var
+
+
+def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
+    return np.zeros(x.shape, x.dtype), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+
+
+def standardize(x, eps):
+    return np.zeros(x.shape, x.dtype), np.ones((len(x), 1), x.dtype)
+
+
+def track_statistics(running_mean, running_var, mean, var, count, momentum):
+    """Nothing is known, so nothing is tracked."""
