@@ -63,7 +63,7 @@ def is_device(name: str) -> bool:
 
 
 class _State(threading.local):
-    """Per thread: the device for new tensors, the book of the op that is being computed, and whether only shapes count."""
+    """Per thread: the device for new tensors, the book of the op that is computed, and whether only shapes count."""
 
     def __init__(self) -> None:
         self.default: str | None = None

@@ -41,7 +41,7 @@ def holds(op, case):
 
 
 @pytest.mark.parametrize("op", TABLE, ids=str)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_every_op_has_the_right_shape(op, data):
     holds(op, data.draw(strategy(op.inputs)))
