@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minicnn.device import DEVICES
+from tests.strategies import COMPANIONS
 
 USUAL_DEVICES = ("reference", "cpu")
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # naive oracles are slow, and two cores may be busy
@@ -55,7 +56,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     function = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
     before = getattr(function, "_hypothesis_internal_use_settings", None)
     if before is not None and settings().max_examples == THOROUGH and "op" in _parameters(item):
-        share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name])
+        share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name] // (1 + COMPANIONS))
         function._hypothesis_internal_use_settings = settings(before, max_examples=share)
     try:
         return (yield)

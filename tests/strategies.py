@@ -132,9 +132,12 @@ def strategy(recipe: Recipe) -> st.SearchStrategy[Case]:
     return case()
 
 
-def examples(recipe: Recipe, count: int) -> list[Case]:
-    """The first `count` cases of a recipe, the same every time."""
-    return [recipe(Seeded(seed)) for seed in range(count)]
+def examples(recipe: Recipe, count: int, first: int = 0) -> list[Case]:
+    """`count` cases of a recipe, the same every time, beginning with that of the seed `first`."""
+    return [recipe(Seeded(seed)) for seed in range(first, first + count)]
+
+
+COMPANIONS = 9  # seeded cases for each that hypothesis chooses, in the thorough profile
 
 
 # --- elementwise and reductions ---------------------------------------------------------------------------------------

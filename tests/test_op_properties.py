@@ -1,5 +1,7 @@
 """Every op of the table has every property that is about it, on every device."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,26 +10,34 @@ from minicnn import ops
 
 from .op_table import NOT_OPS, TABLE
 from .properties import PROPERTIES
-from .strategies import strategy
+from .strategies import COMPANIONS, examples, strategy
 
 EVERYWHERE = [(op, p) for op in TABLE for p in PROPERTIES if p.applies(op) and p.on_every_device]
 ONCE = [(op, p) for op in TABLE for p in PROPERTIES if p.applies(op) and not p.on_every_device]
 EDGES = [(op, p) for op, p in EVERYWHERE if p.at_edges]
 
 
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
 def names(value):
     return str(value)
 
 
-@pytest.mark.parametrize("op, holds", EVERYWHERE, ids=names)
-@given(data=st.data())
-def test_property(op, holds, device, data):
+def try_out(op, holds, device, data):
+    """The property, of a case that hypothesis chose.
+
+    Choosing takes hypothesis ten times as long as most properties take to check. So in the thorough profile each case
+    brings nine others along, of which it chooses the seed only.
+    """
     holds.check(op, data.draw(strategy(op.inputs), label=f"{holds.name}, {op.name}"), device)
+    if THOROUGH:
+        seed = data.draw(st.integers(0, 2**40), label="seed of the companions")
+        check_all(op, holds, device, examples(op.inputs, COMPANIONS, seed))
 
 
-@pytest.mark.parametrize("op, holds", EDGES, ids=names)
-def test_property_at_edges(op, holds, device):
-    for case in op.edges:
+def check_all(op, holds, device, cases):
+    for case in cases:
         try:
             holds.check(op, case, device)
         except BaseException as error:
@@ -35,11 +45,22 @@ def test_property_at_edges(op, holds, device):
             raise
 
 
+@pytest.mark.parametrize("op, holds", EVERYWHERE, ids=names)
+@given(data=st.data())
+def test_property(op, holds, device, data):
+    try_out(op, holds, device, data)
+
+
+@pytest.mark.parametrize("op, holds", EDGES, ids=names)
+def test_property_at_edges(op, holds, device):
+    check_all(op, holds, device, op.edges)
+
+
 @pytest.mark.parametrize("op, holds", ONCE, ids=names)
 @given(data=st.data())
 def test_property_of_the_graph(op, holds, data):
     """What the kernels have no part in is tested on one device."""
-    holds.check(op, data.draw(strategy(op.inputs), label=f"{holds.name}, {op.name}"), "cpu")
+    try_out(op, holds, "cpu", data)
 
 
 def test_every_op_has_a_row():
