@@ -2,7 +2,8 @@
 
 pytest                                  device-dependent tests run on "reference" and on "cpu"
 pytest --device cpu                     only the device-dependent tests, on one device
-HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of every row of the op table and of everything else
+HYPOTHESIS_PROFILE=thorough pytest      10,000 examples of every row of the op table and of all else, and what is slow
+pytest -m slow                          only what is slow: networks in full size
 pytest -m torch                         comparisons with PyTorch
 coverage run -m pytest && coverage report     branches that no test takes (pyproject.toml)
 """
@@ -74,9 +75,12 @@ def _parameters(item: pytest.Item) -> dict:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted_device, wants_torch = config.getoption("--device"), "torch" in config.getoption("-m")
+    wants_slow = "slow" in config.getoption("-m") or settings().max_examples == THOROUGH
 
     def wanted(item: pytest.Item) -> bool:
         if item.get_closest_marker("torch") and not wants_torch:
+            return False
+        if item.get_closest_marker("slow") and not wants_slow:
             return False
         return wanted_device is None or "device" in getattr(item, "fixturenames", ())
 

@@ -107,10 +107,9 @@ def conv2d_relu_max_pool2d(x, w, b, window, groups, pool):
 
 
 def conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs):
-    return tuple(
-        np.zeros(shape, gy.dtype) if needed else None
-        for needed, shape in zip(needs, (x.shape, w.shape, w.shape[:1]), strict=True)
-    )
+    gx = np.zeros(x.shape, gy.dtype) if needs[0] else None
+    gw, _ = conv2d_weight(x, gy, window, groups, False) if needs[1] else (None, None)
+    return gx, gw, np.zeros(gy.shape[1], gy.dtype) if needs[2] else None
 
 
 # --- pooling and resizing ---------------------------------------------------------------------------------------------

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import minicnn
 import models
-from minicnn import Tensor, nn
+from minicnn import Tensor
 from minicnn.errors import ArgumentError, ShapeError
 from models.lenet import C3_TABLE, MAPLoss, PartialConv2d, Subsampling, rbf_codes
-
-PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 
 
 @pytest.mark.parametrize(("name", "params", "macs"), [("lenet5", 61_706, 416_520), ("lenet5_1998", 60_000, 325_680)])
@@ -121,32 +116,3 @@ def test_a_wrong_input_is_told_by_path():
         models.lenet5()(Tensor(np.zeros((2, 3, 32, 32), np.float32)))
     with pytest.raises(ShapeError, match=r"^fc1 \(Linear 400→120\): linear expects input of shape \(\.\.\., 400\)"):
         models.lenet5()(Tensor(np.zeros((2, 1, 28, 28), np.float32)))
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the kit leaves its files open
-@pytest.mark.skipif(not PARITY.exists(), reason="the parity cases of other engines are not beside this checkout")
-@pytest.mark.parametrize(("case", "name"), [("lenet5_modern", "lenet5"), ("lenet5_1998", "lenet5_1998")])
-def test_parity_with_other_engines(case, name, device, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(PARITY), *sys.path])
-    from check_parity import Case
-
-    with minicnn.use(device):
-        golden = Case(str(PARITY / "golden" / case))
-        model = models.create_model(name)
-        model.load_state_dict(golden.state())
-        model.to("float64")
-        x = Tensor(golden.input.astype(np.float64), requires_grad=True)
-        evaluated = model.eval()(x).numpy()
-        logits = model.train()(x)
-        loss = nn.CrossEntropyLoss()(logits, golden.labels)
-        loss.backward()
-        report = golden.compare(
-            {
-                "eval": {"logits": evaluated},
-                "train": {"logits": logits.numpy()},
-                "loss": loss.item(),
-                "grads": {key: p.grad.numpy() for key, p in model.named_parameters()},
-                "grad_input": x.grad.numpy(),
-            }
-        )
-    assert report.ok, report.rows
