@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from minicnn.nn import Conv2d, Linear, Module, Parameter, init
@@ -34,3 +35,19 @@ def zero_biases(model: Module) -> None:
     for module in model.modules():
         if isinstance(module, Conv2d | Linear) and module.bias is not None:
             init.zeros_(module.bias)
+
+
+def mobile(model: Module) -> None:
+    """Convolutions N(0, 2/fan_out), linear layers U(±1/√outputs), biases 0: as the releases of MnasNet and its heirs.
+
+    fan_out is how many outputs of its own group an input feeds, k² for a depthwise convolution. (torchvision counts
+    the outputs of all groups, and starts depthwise weights √channels smaller.)
+    """
+    for module in model.modules():
+        if isinstance(module, Conv2d):
+            fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+            init.normal_(module.weight, 0.0, math.sqrt(2 / fan_out))
+        elif isinstance(module, Linear):
+            bound = 1 / math.sqrt(module.out_features)
+            init.uniform_(module.weight, -bound, bound)
+    zero_biases(model)
