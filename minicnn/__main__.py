@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from . import device as devices
-from .errors import ArgumentError, MinicnnError
+from .errors import ArgumentError, DeviceError, MinicnnError
 from .table import format_table
 
 
@@ -61,7 +61,11 @@ def show_devices(args: argparse.Namespace) -> None:
     """What computes here, and what is missing for the rest."""
     here = devices.current()
     rows = [[row.name, "in use" if row.name == here else "ready", row.about] for row in devices.DEVICES.values()]
-    rows += [[name, "missing", f"{why}: not in this version"] for name, why in devices.NOT_YET.items()]
+    for row in rows:
+        try:
+            devices.check(row[0])
+        except DeviceError as error:
+            row[1:] = "missing", str(error)
     print(format_table(["device", "", ""], rows, align="<<<"))
 
 

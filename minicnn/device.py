@@ -2,7 +2,8 @@
 
     "cpu"        host memory, kernels/cpu: NumPy and Numba, for speed (the default)
     "reference"  host memory, kernels/reference: plain NumPy, for reading and judging
-    "cuda", "cuda-sim"   their place is kept: a row below, a book in kernels/cuda, and the one import of CuPy here
+    "cuda"       a GPU's memory, kernels/cuda: our CUDA kernels on CuPy's arrays
+    "cuda-sim"   the same kernels on the CPU, in a simulator that watches every access: slow, needs only g++
 
 `use(name)` chooses where new tensors live; MINICNN_DEVICE does the same for a whole process. An op runs on the device
 of its inputs. "cpu" and "reference" share the host's memory, so tensors of both may meet in one op: then it runs on
@@ -33,18 +34,22 @@ class Device(NamedTuple):
     name: str
     memory: str  # tensors may meet in one op if their memory is the same
     book: str  # the module that implements kernels.CONTENTS; imported at first use
+    arrays: str  # the module that makes its arrays, with NumPy's names
     about: str
 
 
 DEVICES = {
     row.name: row
     for row in (
-        Device("cpu", "host", "minicnn.kernels.cpu", "NumPy + Numba, for speed"),
-        Device("reference", "host", "minicnn.kernels.reference", "plain NumPy, for reading"),
+        Device("cpu", "host", "minicnn.kernels.cpu", "numpy", "NumPy + Numba, for speed"),
+        Device("reference", "host", "minicnn.kernels.reference", "numpy", "plain NumPy, for reading"),
+        Device("cuda", "cuda", "minicnn.kernels.cuda", "cupy", "CUDA kernels on a GPU"),
+        Device("cuda-sim", "cuda-sim", "minicnn.kernels.cuda", "minicnn.simulator.cupy", "CUDA kernels, simulated"),
     )
 }
 
-NOT_YET = {"cuda": "needs the CUDA kernels", "cuda-sim": "needs the CUDA kernels and their simulator"}
+
+INSTEAD = '"cuda-sim" runs the same kernels on the CPU'
 
 
 def check(name: str) -> str:
@@ -52,14 +57,45 @@ def check(name: str) -> str:
     if not isinstance(name, str):
         raise DeviceError(f"a device is a name, one of {', '.join(DEVICES)}, not a {type(name).__name__}")
     if name not in DEVICES:
-        why = f"{NOT_YET[name]}, which this version does not have yet" if name in NOT_YET else "is not known"
-        raise DeviceError(f'device "{name}" {why}: choose one of {", ".join(DEVICES)}')
+        raise DeviceError(f'device "{name}" is not known: choose one of {", ".join(DEVICES)}')
+    if DEVICES[name].memory != "host":
+        array_library(name)
     return name
 
 
 def is_device(name: str) -> bool:
-    """Whether `name` names a device, of this version or a later one (rather than, say, a dtype)."""
-    return name in DEVICES or name in NOT_YET
+    """Whether `name` names a device (rather than, say, a dtype)."""
+    return name in DEVICES
+
+
+@functools.cache
+def array_library(name: str) -> Any:
+    """The module whose arrays live on a device: NumPy, CuPy, or CuPy's stand-in.
+
+    Raises DeviceError, which says what is missing and how to get it, if the device cannot be used here.
+    """
+    try:
+        library = importlib.import_module(DEVICES[name].arrays)
+    except ImportError as error:
+        if DEVICES[name].arrays != "cupy":
+            raise
+        why = "which is not installed" if isinstance(error, ModuleNotFoundError) else f"whose import fails ({error})"
+        raise DeviceError(
+            f'device "cuda" needs CuPy, {why}: pip install "minicnn[cuda13]", or [cuda12] for an older driver; {INSTEAD}'
+        ) from None
+    missing = library.missing() if hasattr(library, "missing") else _no_gpu(library) if name == "cuda" else ""
+    if missing:
+        raise DeviceError(f'device "{name}" {missing}')
+    return library
+
+
+def _no_gpu(cupy: Any) -> str:
+    """Why CuPy finds no GPU, "" if it finds one."""
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"finds no GPU, or no driver for it ({error}): {INSTEAD}"
+    return "" if found else f"finds no GPU: {INSTEAD}"
 
 
 class _State(threading.local):

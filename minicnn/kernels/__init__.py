@@ -5,7 +5,7 @@ a contract, here for networks and in arrays.py for arrays; the code stands in th
 
     reference/     plain NumPy, for reading
     cpu/           NumPy + Numba, for speed
-    cuda/          CUDA C++ on CuPy arrays (its place is kept in device.py)
+    cuda/          CUDA C++ on CuPy arrays
 
 A call goes to the book of the device in force (device.book()); Function.apply chooses that device from its inputs.
 Three rules hold for every kernel: inputs are never modified (the optimizer steps excepted, which say so), results

@@ -1,0 +1,28 @@
+"""The book of the GPU: CUDA C++ in .cu files, launched on CuPy's arrays, or on the simulator's (device "cuda-sim").
+
+A module here holds the Python side of each kernel: shapes, the launch, and which .cu function does the work. What CuPy
+itself does well (arithmetic with broadcasting, views) is CuPy's; see HOMES for who does what. A module is imported, and
+a .cu file compiled, when first called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .. import CONTENTS
+from .host import on_host
+
+# Kernel -> the module of this folder that has it.
+HOMES: dict[str, str] = {}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in CONTENTS:
+        raise AttributeError(f"the book of cuda kernels has no {name!r}")
+    if name in HOMES:
+        kernel = getattr(importlib.import_module(f".{HOMES[name]}", __name__), name)
+    else:
+        kernel = on_host(name)
+    globals()[name] = kernel
+    return kernel
