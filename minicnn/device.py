@@ -81,7 +81,7 @@ def array_library(name: str) -> Any:
             raise
         why = "which is not installed" if isinstance(error, ModuleNotFoundError) else f"whose import fails ({error})"
         raise DeviceError(
-            f'device "cuda" needs CuPy, {why}: pip install "minicnn[cuda13]", or [cuda12] for an older driver; {INSTEAD}'
+            f'device "cuda" needs CuPy, {why}: pip install "minicnn[cuda13]" (older drivers: [cuda12]); {INSTEAD}'
         ) from None
     missing = library.missing() if hasattr(library, "missing") else _no_gpu(library) if name == "cuda" else ""
     if missing:
