@@ -22,6 +22,7 @@ every other number, in the order of the call. Grids are one-dimensional loops wh
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,4 +97,15 @@ def _kernel(device: str, file: str, name: str, dtype: str, constants: tuple) -> 
 def _module(device: str, file: str, dtype: str, constants: tuple) -> Any:
     macros = {"REAL": REAL[dtype], "ACC": ACC.get(dtype, REAL[dtype]), **dict(constants)}
     options = ("-std=c++17", f"-I{FOLDER}", *(f"-D{name}={value}" for name, value in macros.items()))
-    return devices.array_library(device).RawModule(code=(FOLDER / file).read_text("utf-8"), options=options)
+    path = FOLDER / file
+    # The first line tells the compiler whose lines it reads; the last makes the code another one, for CuPy's cache of
+    # compiled kernels, when an included header is another one.
+    code = f'#line 1 "{path.as_posix()}"\n{path.read_text("utf-8")}\n// headers: {_headers()}\n'
+    return devices.array_library(device).RawModule(code=code, options=options)
+
+
+@functools.cache
+def _headers() -> str:
+    """The contents of all headers of this folder in sixteen characters."""
+    texts = [path.read_bytes() for path in sorted(FOLDER.glob("*.cuh"))]
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
