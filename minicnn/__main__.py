@@ -1,6 +1,7 @@
 """The command line: `minicnn COMMAND` or `python -m minicnn COMMAND`.
 
 minicnn models                  all models, with parameters and multiply-adds
+minicnn models --family resnet --max-params 30M --max-macs 5G
 minicnn summary lenet5          the layers of one
 minicnn devices                 what computes here, and what is missing
 """
@@ -40,14 +41,31 @@ def load_models() -> ModuleType:
 
 
 def show_models(args: argparse.Namespace) -> None:
-    """A row for each model."""
+    """A row for each model within the limits, by its recorded counts."""
     models = load_models()
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
     rows = []
-    for name in models.list_models():
-        shape = models.input_shape(name)
-        summary = models.create_model(name).summary(shape)
-        rows.append([name, " × ".join(map(str, shape)), f"{summary.params:,}", f"{summary.macs:,}"])
-    print(format_table(["model", "input", "parameters", "multiply-adds"], rows, align="<<>>"))
+    for name in models.list_models(args.family, **limits):
+        params, macs = models.counts(name)
+        shape = " × ".join(map(str, models.input_shape(name)))
+        rows.append([name, models.family(name), shape, f"{params:,}", f"{macs:,}"])
+    if not rows:
+        raise ArgumentError("no model is within these limits: allow more, or see `minicnn models`")
+    print(format_table(["model", "family", "input", "parameters", "multiply-adds"], rows, align="<<<>>"))
+
+
+LIMITS = {
+    "min_params": "parameters at least: 500000, 5M, 1.5G",
+    "max_params": "parameters at most",
+    "min_macs": "multiply-adds for one image at least",
+    "max_macs": "multiply-adds for one image at most",
+}
+
+
+def amount(text: str) -> float:
+    """5M as 5,000,000."""
+    factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower())
+    return float(text) if factor is None else float(text[:-1]) * factor
 
 
 def show_summary(args: argparse.Namespace) -> None:
@@ -74,6 +92,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="minicnn", description="A deep-learning engine from scratch.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("models", help="all models, with parameters and multiply-adds")
+    command.add_argument("--family", help="only these: resnet, vgg, efficientnet, ...")
+    for name, text in LIMITS.items():
+        command.add_argument(f"--{name.replace('_', '-')}", type=amount, metavar="N", help=text)
     command.set_defaults(run=show_models)
     command = commands.add_parser("summary", help="the layers of a model: shapes, parameters, work and memory")
     command.add_argument("name", help="see `minicnn models`")

@@ -191,7 +191,7 @@ def book() -> ModuleType:
 
 @contextlib.contextmanager
 def shapes_only() -> Iterator[None]:
-    """Inside, ops on host memory give zeros of the right shape instead of computing: see kernels/shapes.py."""
+    """Inside, ops give zeros of the right shape instead of computing: see kernels/shapes.py."""
     outer, state.shapes_only = state.shapes_only, True
     try:
         yield

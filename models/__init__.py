@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from .registry import FUNCTIONS, create_model, input_shape, list_models
+from .registry import FUNCTIONS, counts, create_model, family, input_shape, list_models
 
 if TYPE_CHECKING:
 
@@ -16,5 +16,5 @@ for _paper in pkgutil.iter_modules(__path__):  # importing a paper's file regist
 
 globals().update(FUNCTIONS)  # also where a file has the same name: models.alexnet is the network
 
-__all__ = ["create_model", "input_shape", "list_models"]
+__all__ = ["counts", "create_model", "family", "input_shape", "list_models"]
 __all__.extend(FUNCTIONS)

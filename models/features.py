@@ -7,9 +7,11 @@ from typing import Any
 
 from minicnn import Tensor
 from minicnn.errors import ArgumentError
-from minicnn.nn import Module
+from minicnn.nn import Identity, Module, trace_shapes
 
 from .network import Network
+
+MORE = 256  # rows; by how many a feature map grows with them tells its stride
 
 
 class _Enough(Exception):
@@ -19,7 +21,9 @@ class _Enough(Exception):
 class FeatureExtractor(Module):
     """images (N, C, H, W) -> {stage: feature map (N, channels, P, Q)}, in the order in which they are computed.
 
-    stages: paths of modules of the network, None for those that it names. Behind the last of them nothing runs.
+    stages: paths of modules of the network, None for those that it names. What runs only behind the last of them is
+    taken out of the network, and its parameters with it.
+    channels, strides: {stage: its channels, and how many pixels of the image one of its pixels stands for}.
     """
 
     def __init__(self, network: Network, stages: Iterable[str] | None = None):
@@ -33,6 +37,18 @@ class FeatureExtractor(Module):
         if not self.stages:
             raise ArgumentError(f"{type(network).__name__} has no feature maps to choose from: name modules as stages")
         self.network = network
+        channels, height, width = network.input_shape or (network.in_channels, 224, 224)
+        shapes = trace_shapes(network, (2, channels, height, width))
+        began = list(shapes)
+        for stage in self.stages:
+            if len(shapes.get(stage, ())) != 4:
+                raise ArgumentError(f"{type(network).__name__}: {stage} gives no feature map (N, C, P, Q)")
+        self.stages = tuple(sorted(self.stages, key=began.index))
+        larger = trace_shapes(self, (2, channels, height + MORE, width + MORE))  # which stops before the head
+        _cut(network, began, self.stages[-1])
+        self.channels = {stage: shapes[stage][1] for stage in self.stages}
+        more = {stage: larger[f"network.{stage}"][2] - shapes[stage][2] for stage in self.stages}
+        self.strides = {stage: round(MORE / rows) for stage, rows in more.items()}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -55,3 +71,12 @@ class FeatureExtractor(Module):
             for handle in handles:
                 handle.remove()
         return found
+
+
+def _cut(network: Network, began: list[str], last: str) -> None:
+    """Put an Identity in the place of every module that begins after `last` has ended."""
+    end = max(position for position, path in enumerate(began) if path == last or path.startswith(f"{last}."))
+    modules = dict(network.named_modules())
+    for path in began[end + 1 :]:
+        parent, _, name = path.rpartition(".")
+        modules[parent].add_module(name, Identity())

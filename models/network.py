@@ -6,7 +6,7 @@ from typing import Any
 
 from minicnn import Tensor
 from minicnn.errors import ShapeError
-from minicnn.nn import Conv2d, Module
+from minicnn.nn import Conv2d, Module, trace_shapes
 
 
 class Network(Module):
@@ -17,6 +17,7 @@ class Network(Module):
     """
 
     stages: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()  # (C, H, W) of the images it was published for; create_model sets it
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """forward(); images that do not fit are told what would."""
@@ -40,4 +41,23 @@ class Network(Module):
             return f"{kind} takes images (N, {channels}, H, W), channels first: use x.transpose(0, 3, 1, 2)"
         if shape[1] != channels:
             return f"{kind} was built for {channels} channels: build it with in_channels={shape[1]}"
-        return ""
+        usual, given = max(self.input_shape[1:], default=512), f"got {shape[2]} × {shape[3]}"
+        if not self._fits(2 * usual):  # a head that counts pixels
+            return f"{kind} takes images of {usual} × {usual}, {given}"
+        least = self._least_size(usual)
+        return f"{kind} needs images of {least} × {least} or larger, {given}" if min(shape[2:]) < least else ""
+
+    def _fits(self, size: int) -> bool:
+        try:
+            trace_shapes(self, (1, self.in_channels, size, size))
+        except ShapeError:
+            return False
+        return True
+
+    def _least_size(self, enough: int) -> int:
+        """The smallest square image that goes through, found by halving."""
+        too_small = 0
+        while enough - too_small > 1:
+            middle = (too_small + enough) // 2
+            too_small, enough = (too_small, middle) if self._fits(middle) else (middle, enough)
+        return enough

@@ -14,14 +14,17 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from minicnn.errors import ArgumentError
+from minicnn.nn import init
 
 from .features import FeatureExtractor
 from .network import Network
+from .recorded import COUNTS
 
 Builder = Callable[..., Network]  # with the options of the network
 Shape = tuple[int, int, int]
@@ -114,23 +117,55 @@ def create_model(
             raise ArgumentError(f"{name} has no option {option!r}: {_options(name)}")
     if num_classes is not None:
         options["num_classes"] = num_classes
+    if features_only and "aux_logits" in entry.options:
+        options.setdefault("aux_logits", False)
     network = entry.build(**{**entry.options, **options})
+    network.input_shape = (network.in_channels, *entry.input_shape[1:])
     if stages is not None and not features_only:
         raise ArgumentError(f"{name}: stages choose among feature maps, add features_only=True")
     return FeatureExtractor(network, stages) if features_only else network
 
 
-def list_models(family: str | None = None) -> list[str]:
-    """The names of all networks, or of those of a family, in alphabetical order."""
+def list_models(
+    family: str | None = None,
+    *,
+    min_params: float = 0,
+    max_params: float = math.inf,
+    min_macs: float = 0,
+    max_macs: float = math.inf,
+) -> list[str]:
+    """The names of all networks, in alphabetical order; or of those of a family, with so many parameters, and so many
+    multiply-adds for an image of the published size."""
     families = {entry.family for entry in ENTRIES.values()}
     if family is not None and family not in families:
         raise ArgumentError(f"there is no family {family!r} of networks: choose one of {', '.join(sorted(families))}")
-    return sorted(name for name, entry in ENTRIES.items() if family in (None, entry.family))
+
+    def wanted(name: str) -> bool:
+        params, macs = counts(name)
+        return min_params <= params <= max_params and min_macs <= macs <= max_macs
+
+    return sorted(name for name, entry in ENTRIES.items() if family in (None, entry.family) and wanted(name))
+
+
+def counts(name: str) -> tuple[int, int]:
+    """(parameters, multiply-adds) of a network as published: recorded, or counted if they are not. Errors as
+    create_model."""
+    entry_of(name)
+    if name not in COUNTS:
+        with init.skip():
+            summary = create_model(name).summary(input_shape(name))
+        COUNTS[name] = summary.params, summary.macs
+    return COUNTS[name]
 
 
 def input_shape(name: str) -> Shape:
     """(C, H, W) of the images that a network was published for. Errors as create_model."""
     return entry_of(name).input_shape
+
+
+def family(name: str) -> str:
+    """What list_models filters by. Errors as create_model."""
+    return entry_of(name).family
 
 
 def entry_of(name: str) -> Entry:

@@ -34,12 +34,13 @@ from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from .resize import Upsample
-from .summary import Summary, summarize
+from .summary import Summary, summarize, trace_shapes
 
 __all__ = [
     "AvgPool2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "ParameterList", "ReLU", "ScaledTanh",
     "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "Upsample", "init", "summarize",
+    "trace_shapes",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
     # activations, noise

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import device as devices
+from ..device import generator
 from ..errors import ShapeError
-from ..function import Function, enable_grad, install, remove
+from ..function import Function, enable_grad, install, no_grad, remove, set_recomputing
 from ..table import format_bytes, format_table
 from ..tensor import Tensor
 from .module import Module
@@ -100,7 +101,7 @@ class _Meter:
         row.macs += function.macs
         recorded = any(y.grad_fn is function for y in outputs)  # else it keeps nothing
         for array in function.kept_arrays() if recorded else ():
-            owner = array if array.base is None else array.base
+            owner = array.base if isinstance(array.base, np.ndarray) else array
             if id(owner) not in self.seen:
                 self.seen.add(id(owner))
                 self.alive.append(owner)
@@ -145,6 +146,43 @@ def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
             module.training = mode
     trainable = sum(p.size for p in model.parameters() if p.requires_grad)
     return Summary(type(model).__name__, shape, list(meter.rows.values()), trainable)
+
+
+def trace_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """{path: shape of the output} of every module that runs on (N, C, H, W) and gives a Tensor, in the order in which
+    they begin; of others, (). Only shapes are computed, in the mode the model is in, and nothing of it changes: hooks
+    are not called, statistics not tracked, no random numbers used up.
+
+    Raises what forward raises, such as ShapeError for an image that is too small.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    modules = {path: module for path, module in model.named_modules()}
+    hooks = [(m, m._forward_pre_hooks, m._forward_hooks) for m in modules.values()]
+    calls = generator.calls
+    first = next(model.parameters(), None)
+    x = Tensor(np.zeros(input_shape, np.float32 if first is None else first.dtype))
+    try:
+        for path, module in modules.items():
+            module._forward_pre_hooks = [_begins(found, path)]
+            module._forward_hooks = [_ends(found, path)]
+        with devices.shapes_only(), no_grad(), set_recomputing(True):
+            Module.__call__(model, x)  # a network's own __call__ would explain an error by tracing shapes
+    finally:
+        generator.calls = calls
+        for module, before, after in hooks:
+            module._forward_pre_hooks, module._forward_hooks = before, after
+    return found
+
+
+def _begins(found: dict[str, tuple[int, ...]], path: str) -> Any:
+    return lambda module, inputs: found.setdefault(path, ()) and None
+
+
+def _ends(found: dict[str, tuple[int, ...]], path: str) -> Any:
+    def hook(module: Module, inputs: Any, output: Any) -> None:
+        found[path] = output.shape if isinstance(output, Tensor) else ()
+
+    return hook
 
 
 Module.summary = summarize  # attached here, since a summary runs a module: module.py stays below

@@ -75,6 +75,6 @@ def test_what_is_large_takes_no_time_and_no_memory():
 def test_after_the_block_everything_computes_again():
     x = Tensor(np.ones((1, 1, 3, 3)))
     with pytest.raises(ZeroDivisionError), shapes_only():
-        assert x.sum().item() == 0
+        assert (x + 1).shape == x.shape
         raise ZeroDivisionError
     assert x.sum().item() == 9

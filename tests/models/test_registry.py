@@ -10,7 +10,7 @@ import pytest
 import models
 from minicnn import Tensor
 from minicnn.errors import ArgumentError, ShapeError
-from minicnn.nn import Conv2d, Flatten, Linear, ReLU, Sequential
+from minicnn.nn import Conv2d, Flatten, Linear, ReLU, Sequential, init
 from models import registry
 from models.network import Network
 
@@ -41,13 +41,13 @@ def tiny(monkeypatch):
         """Tiny networks."""
         return Tiny(row, num_classes, in_channels)
 
-    registry.register_rows({"tiny4": 4, "tiny6": 6}, build, lambda row: (3, 7, row + 3), "tiny", num_classes=5)
+    registry.register_rows({"tiny4": 4, "tiny6": 6}, build, lambda row: (3, 7, 5 + row // 2), "tiny", num_classes=5)
     return registry.FUNCTIONS
 
 
 def test_each_row_is_a_function_with_its_own_defaults(tiny):
     assert models.list_models("tiny") == ["tiny4", "tiny6"]
-    assert models.input_shape("tiny6") == (3, 7, 9)
+    assert models.input_shape("tiny6") == (3, 7, 8)
     assert tiny["tiny6"].__name__ == "tiny6" and "Tiny networks" in tiny["tiny6"].__doc__
     assert str(inspect.signature(tiny["tiny6"])) == "(num_classes=5, in_channels=3)"
     assert tiny["tiny6"]().body[0].out_channels == 6
@@ -85,7 +85,7 @@ def test_feature_maps_are_what_the_network_computes_on_its_way_and_nothing_behin
     network = tiny["tiny4"]()
     x = images(2, 3, 7, 7)
     extractor = models.create_model("tiny4", features_only=True)
-    extractor.network.load_state_dict(network.state_dict())
+    extractor.network.load_state_dict(network.state_dict(), strict=False)  # it has no head
     extractor.network.head.register_forward_hook(lambda *_: pytest.fail("the head runs"))
     maps = extractor(x)
     assert list(maps) == ["body.1", "body.3"]
@@ -97,6 +97,15 @@ def test_feature_maps_are_what_the_network_computes_on_its_way_and_nothing_behin
     assert not any(module.has_hooks for module in only.network.body.modules())
 
 
+def test_what_runs_only_behind_the_last_stage_is_taken_out(tiny):
+    extractor = models.create_model("tiny4", features_only=True, stages=["body.0"])
+    assert [path for path, _ in extractor.named_parameters()] == ["network.body.0.weight", "network.body.0.bias"]
+    extractor = models.create_model("tiny4", features_only=True, stages=["body.3", "body.0"])
+    assert extractor.stages == ("body.0", "body.3")
+    assert extractor.channels == {"body.0": 4, "body.3": 4} and extractor.strides == {"body.0": 1, "body.3": 2}
+    assert len(list(extractor.parameters())) == 4
+
+
 def test_gradients_come_back_from_feature_maps(tiny):
     extractor = models.create_model("tiny4", features_only=True)
     sum(y.sum() for y in extractor(images(2, 3, 7, 7)).values()).backward()
@@ -106,6 +115,8 @@ def test_gradients_come_back_from_feature_maps(tiny):
 def test_stages_that_do_not_exist(tiny):
     with pytest.raises(ArgumentError, match=r"no module 'body.9': its stages are body.1, body.3"):
         models.create_model("tiny4", features_only=True, stages=["body.9"])
+    with pytest.raises(ArgumentError, match=r"head.0 gives no feature map"):
+        models.create_model("tiny4", features_only=True, stages=["head.0"])
     with pytest.raises(ArgumentError, match="features_only=True"):
         models.create_model("tiny4", stages=["body.1"])
 
@@ -117,3 +128,27 @@ def test_images_that_do_not_fit_are_told_what_would(tiny):
         tiny["tiny4"]()(images(2, 7, 7, 3))
     with pytest.raises(ShapeError, match=r"takes images of shape \(N, 3, H, W\), got \(3, 7, 7\)"):
         tiny["tiny4"]()(images(3, 7, 7))
+
+
+def test_images_that_are_too_small_are_told_the_least_size_and_the_layer(tiny):
+    with init.skip():
+        network = models.create_model("vgg11").eval()
+    calls = []
+    network.features[0].register_forward_hook(lambda *_: calls.append(1))
+    with pytest.raises(ShapeError, match=r"^features\.20 .*VGG needs images of 32 × 32 or larger, got 31 × 99$"):
+        network(images(1, 3, 31, 99))
+    assert len(calls) == 1, "a hook is called while sizes are tried"
+
+
+def test_a_head_that_counts_pixels_takes_one_size(tiny):
+    with pytest.raises(ShapeError, match=r"^fc1 .*: LeNet5 takes images of 32 × 32, got 20 × 20$"):
+        models.create_model("lenet5")(images(1, 1, 20, 20))
+    with pytest.raises(ShapeError, match=r"LeNet5 takes images of 32 × 32, got 64 × 64$"):
+        models.create_model("lenet5")(images(1, 1, 64, 64))
+
+
+def test_lists_are_filtered_by_family_and_counts(tiny):
+    assert models.list_models("lenet", max_params=60_000) == ["lenet5_1998"]
+    assert models.list_models("lenet", min_macs=400_000) == ["lenet5"]
+    assert set(models.list_models(max_macs=1e6)) >= {"lenet5", "lenet5_1998", "tiny4", "tiny6"}
+    assert models.counts("tiny4") == (4 * 28 + 4 * 37 + 5 * 17, 25 * 4 * 27 + 4 * 4 * 36 + 5 * 16)

@@ -246,3 +246,18 @@ def test_a_fused_pair_still_tells_where_it_failed():
     model = nn.Sequential(nn.Identity(), nn.ReLU(), nn.MaxPool2d(9))
     with pytest.raises(ShapeError, match=r"^2 \(MaxPool2d"):
         model(Tensor(np.ones((1, 1, 4, 4), np.float32)))
+
+
+def test_traced_shapes_leave_no_trace():
+    """Neither hooks, nor running statistics, nor the random stream notice; and nothing is computed."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten())
+    model[0].register_forward_hook(lambda *_: pytest.fail("a hook was called"))
+    minicnn.manual_seed(3)
+    calls = minicnn.device.generator.calls
+    shapes = nn.trace_shapes(model, (4, 1, 5, 6))
+    assert shapes == {"": (4, 24), "0": (4, 2, 3, 4), "1": (4, 2, 3, 4), "2": (4, 2, 3, 4), "3": (4, 24)}
+    assert list(shapes) == ["", "0", "1", "2", "3"]
+    assert model[1].num_batches_tracked.item() == 0 and minicnn.device.generator.calls == calls
+    with pytest.raises(ShapeError, match="does not fit"):
+        nn.trace_shapes(model, (1, 1, 2, 2))
+    assert model[0].has_hooks and not model[1].has_hooks
