@@ -18,7 +18,8 @@ HOMES = {
     name: module
     for module, names in {
         "gemm": "matmul einsum linear linear_gradient",
-        "conv": "conv2d conv2d_act conv_transpose2d conv2d_weight conv2d_relu_max_pool2d conv2d_relu_max_pool2d_gradient",
+        "conv": "conv2d conv2d_act conv_transpose2d conv2d_weight conv2d_relu_max_pool2d "
+        "conv2d_relu_max_pool2d_gradient",
         "pool": "max_pool2d relu_max_pool2d max_pool2d_scatter max_pool2d_gather avg_pool2d avg_pool2d_transpose "
         "max_unpool2d",
         "adaptive": "adaptive_avg_pool2d adaptive_avg_pool2d_transpose adaptive_max_pool2d",

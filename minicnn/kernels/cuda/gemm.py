@@ -102,7 +102,7 @@ def _without(x: Any, names: str, wanted: set[str]) -> tuple[Any, str]:
 def _product(a: Any, b: Any, bias: Any = None, mask: Any = None, relu: bool = False) -> Any:
     """relu(a · b + bias), a taken as 0 where the mask, which lies in memory as a does, is not above 0."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    m, k, n = *a.shape[-2:], b.shape[-1]
+    (m, k), n = a.shape[-2:], b.shape[-1]
     y = empty((*lead, m, n), a.dtype)
     if y.size == 0:
         return y
@@ -121,8 +121,8 @@ def _product(a: Any, b: Any, bias: Any = None, mask: Any = None, relu: bool = Fa
     kernel("gemm.cu", f"gemm_{name}", y.dtype)(
         (blocks * pieces,),
         (
-            y, parts, a, a if mask is None else mask, b, b if bias is None else contiguous(bias), m, n, k, am, ak, bk, bn,
-            *batch, many, pieces, piece, mask is not None, bias is not None, relu,
+            y, parts, a, a if mask is None else mask, b, b if bias is None else contiguous(bias),
+            m, n, k, am, ak, bk, bn, *batch, many, pieces, piece, mask is not None, bias is not None, relu,
         ),
     )  # fmt: skip
     if pieces > 1:
@@ -153,17 +153,16 @@ def _two_levels(lead: tuple[int, ...], a: Any, b: Any) -> tuple[int, int, int, i
     axes: list[tuple[int, int, int]] = []  # size, step in a, step in b; the innermost first
     steps = [x.shape[-1] * x.shape[-2] for x in (a, b)]
     for axis in range(1, len(lead) + 1):
-        size, here = lead[-axis], []
-        for position, x in enumerate((a, b)):
-            own = x.shape[-2 - axis] if axis <= x.ndim - 2 else 1
-            here.append(steps[position] if own > 1 else 0)
-            steps[position] *= own
+        size = lead[-axis]
+        own = [x.shape[-2 - axis] if axis <= x.ndim - 2 else 1 for x in (a, b)]
+        step_a, step_b = (step if count > 1 else 0 for step, count in zip(steps, own, strict=True))
+        steps = [step * count for step, count in zip(steps, own, strict=True)]
         if size == 1:
             continue
-        if axes and all(here[i] == axes[-1][0] * axes[-1][i + 1] for i in (0, 1)):
+        if axes and (step_a, step_b) == (axes[-1][0] * axes[-1][1], axes[-1][0] * axes[-1][2]):
             axes[-1] = (axes[-1][0] * size, *axes[-1][1:])
         else:
-            axes.append((size, *here))
+            axes.append((size, step_a, step_b))
     if len(axes) > 2:
         return None
     (inner, a_inner, b_inner), (_, a_outer, b_outer) = (*axes, (1, 0, 0), (1, 0, 0))[:2]

@@ -1,5 +1,5 @@
-"""Sums in pieces: where a result has too few tiles for all of a GPU, several blocks share each, and their sums are added
-in a second pass, in a fixed order.
+"""Sums in pieces: where a result has too few tiles for all of a GPU, several blocks share each, and their sums are
+added in a second pass, in a fixed order.
 
 How many pieces depends on shapes only, not on the card: all GPUs add in the same order.
 """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from minicnn import device as devices
+from minicnn import simulator
 from minicnn.kernels import reference
-from minicnn.kernels.cuda.host import mapped
 
 BOTH = (np.float32, np.float64)
 
@@ -28,6 +30,15 @@ class Kernels:
                 return mapped(getattr(self.module, name)(*given), self.library.ndarray, self.library.asnumpy)
 
         return kernel
+
+
+def mapped(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
+    """`value` with function applied to every array of the kind in it."""
+    if isinstance(value, kind):
+        return function(value)
+    if type(value) in (tuple, list):
+        return type(value)(mapped(part, kind, function) for part in value)
+    return value
 
 
 def agree(found: Any, wanted: Any, rtol: float, atol: float) -> None:
@@ -51,3 +62,10 @@ def as_reference(gpu: Kernels, name: str, *args: Any, rtol: float, atol: float =
     with np.errstate(all="ignore"):
         agree(found, getattr(reference, name)(*args), rtol, atol)
     return found
+
+
+def watched(device: str, order: str) -> Any:
+    """A block in which the simulator watches every access: whatever is wrong in it is reported, as an error."""
+    if device != "cuda-sim":
+        pytest.skip("only the simulator can watch; on a GPU use compute-sanitizer")
+    return simulator.using(build="check", order=order)

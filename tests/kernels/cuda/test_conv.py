@@ -1,4 +1,4 @@
-"""cuda/conv.py: all geometry, every tile and its tails, sums in pieces, phases of strides, groups direct and in tiles."""
+"""cuda/conv.py: all geometry, every tile and its tails, sums in pieces, phases of strides, groups both ways."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from minicnn.kernels.cuda import conv, gemm, parts
 from minicnn.kernels.window import Window
 
-from .on_device import BOTH, Kernels, as_reference
+from .on_device import BOTH, Kernels, as_reference, watched
 
 EACH_DTYPE = pytest.mark.parametrize("dtype", BOTH)
 EACH_TILE = pytest.mark.parametrize("tile", gemm.TILES)
@@ -17,6 +17,8 @@ EACH_TILE = pytest.mark.parametrize("tile", gemm.TILES)
 def window(kernel, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1)):
     return Window(kernel, stride, pad, dilation)
 
+
+ORDERS = ("forward", "reverse", "random:4")
 
 #       N, C, K, (H, W), window, groups
 CASES = {
@@ -95,7 +97,7 @@ def test_every_tile(gpu, name, tile, monkeypatch):
 @EACH_TILE
 @EACH_DTYPE
 @pytest.mark.parametrize("name", ["stride 2", "dilation and stride do not", "groups", "groups in tiles", "depthwise",
-                                  "depthwise 5x3, dilated", "all tails", "LeNet 2"])  # fmt: skip
+                                  "depthwise 5x3, dilated", "all tails"])  # fmt: skip
 def test_sums_in_pieces(gpu, name, tile, dtype, monkeypatch):
     """Each sum is split, also where a phase of the transposed convolution has fewer taps than there are pieces."""
     monkeypatch.setattr(conv, "tile_for", lambda m, n, many: tile)
@@ -139,3 +141,19 @@ def test_with_relu_and_pool(gpu, pool, dtype):
     gy = np.random.default_rng(5).standard_normal(y.shape).astype(dtype)
     for needs in ((True, True, True), (True, False, False), (False, True, False), (False, False, True)):
         as_reference(gpu, "conv2d_relu_max_pool2d_gradient", gy, indices, x, w, win, 1, pool, needs, **close)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", ["stride 2", "groups", "depthwise, two of each", "one pixel"])
+def test_under_watch(gpu, device, name, order, monkeypatch):
+    """Sums in pieces of flat tiles, in which more is tail than not."""
+    monkeypatch.setattr(parts, "LEAST", 20)
+    with watched(device, order):
+        check_all(gpu, CASES[name], np.float32)
+
+
+@EACH_TILE
+def test_every_tile_under_watch(gpu, device, tile, monkeypatch):
+    monkeypatch.setattr(conv, "tile_for", lambda m, n, many: tile)
+    with watched(device, "random:5"):
+        check_all(gpu, CASES["strides differ"], np.float32)

@@ -9,7 +9,7 @@ from minicnn import device as devices
 from minicnn.kernels import reference
 from minicnn.kernels.cuda import gemm, parts
 
-from .on_device import BOTH, Kernels, as_reference
+from .on_device import BOTH, Kernels, as_reference, watched
 
 EACH_DTYPE = pytest.mark.parametrize("dtype", BOTH)
 EACH_TILE = pytest.mark.parametrize("tile", gemm.TILES)
@@ -37,8 +37,13 @@ def test_tails_of_every_tile(gpu, tile, dtype, monkeypatch):
         as_reference(gpu, "matmul", a, b, rtol=CLOSE[dtype], atol=CLOSE[dtype])
 
 
-@pytest.mark.parametrize("lead", [((3,), (3,)), ((3,), ()), ((), (3,)), ((2, 3), (3,)), ((2, 1), (2, 3)),
-                                  ((2, 1, 2), (1, 3, 1)), ((2, 1, 2), (2, 3, 1)), ((1, 1), (1,)), ((0, 2), (1, 2))])  # fmt: skip
+LEADS = [
+    ((3,), (3,)), ((3,), ()), ((), (3,)), ((2, 3), (3,)), ((2, 1), (2, 3)), ((2, 1, 2), (1, 3, 1)),
+    ((2, 1, 2), (2, 3, 1)), ((1, 1), (1,)), ((0, 2), (1, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lead", LEADS)
 def test_leading_axes_broadcast(gpu, lead):
     a, b = numbers(*lead[0], 5, 7), numbers(*lead[1], 7, 4, seed=1)
     as_reference(gpu, "matmul", a, b, rtol=2e-5, atol=2e-5)
@@ -61,7 +66,11 @@ def test_any_layout_of_memory(device):
             return xp.asarray(np.stack([x, x]))[1]
 
         for how in ("transposed", "strided", "turned", "part"):
-            for first, second in ((odd(a, how), xp.asarray(b)), (xp.asarray(a), odd(b, how)), (odd(a, how), odd(b, how))):
+            for first, second in (
+                (odd(a, how), xp.asarray(b)),
+                (xp.asarray(a), odd(b, how)),
+                (odd(a, how), odd(b, how)),
+            ):
                 np.testing.assert_array_equal(xp.asnumpy(gemm.matmul(first, second)), plain, how)
 
 
@@ -91,7 +100,9 @@ def test_linear(gpu, sizes, dtype):
             y = as_reference(gpu, "linear", x, w, bias, relu, **close)
     for mask in (None, y):
         for needs in ((True, True, True), (True, False, False), (False, True, False), (False, False, True)):
-            as_reference(gpu, "linear_gradient", gy, mask, x if needs[1] else None, w if needs[0] else None, needs, **close)
+            as_reference(
+                gpu, "linear_gradient", gy, mask, x if needs[1] else None, w if needs[0] else None, needs, **close
+            )
 
 
 def test_relu_lets_nan_through_and_masks_it(gpu):
@@ -102,10 +113,13 @@ def test_relu_lets_nan_through_and_masks_it(gpu):
     assert (gx == 0).all() and (gb == 0).all()
 
 
-@pytest.mark.parametrize(
-    "formula", ["ij,jk->ik", "nchw,ndhw->ncd", "bij,bjk->bik", "ij,kj->ki", "ij->j", "ij->ji", "ij->", "i,j->ij", "ij,ij->",
-                "ij,jk,kl->il", "ij,ik,il->jkl", "ab,bc,cd,da->", "i,i,i->i", "abc,cb->a", "ijk,jil->kl", "ij,kl->"]
-)  # fmt: skip
+FORMULAS = [
+    "ij,jk->ik", "nchw,ndhw->ncd", "bij,bjk->bik", "ij,kj->ki", "ij->j", "ij->ji", "ij->", "i,j->ij", "ij,ij->",
+    "ij,jk,kl->il", "ij,ik,il->jkl", "ab,bc,cd,da->", "i,i,i->i", "abc,cb->a", "ijk,jil->kl", "ij,kl->",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
 def test_einsum(gpu, formula):
     size = dict(zip("abcdhwijkln", (2, 3, 4, 5, 3, 2, 4, 3, 5, 2, 3), strict=True))
     terms = formula.partition("->")[0].split(",")
@@ -122,3 +136,15 @@ def test_cublas_by_choice(gpu):
         gemm.use_cublas(False)
     whole = np.arange(6).reshape(2, 3)
     np.testing.assert_array_equal(gpu.matmul(whole, whole.T), whole @ whole.T)
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:1"])
+@EACH_TILE
+def test_under_watch(gpu, device, tile, order, monkeypatch):
+    monkeypatch.setattr(gemm, "tile_for", lambda m, n, many: tile)
+    monkeypatch.setattr(parts, "LEAST", 16)
+    x, w, b, gy = numbers(5, 33), numbers(34, 33, seed=1), numbers(34), numbers(5, 34)
+    with watched(device, order):
+        y = as_reference(gpu, "linear", x, w, b, True, rtol=2e-5, atol=2e-5)
+        as_reference(gpu, "linear_gradient", gy, y, x, w, (True, True, True), rtol=2e-5, atol=2e-5)
+        as_reference(gpu, "matmul", x, w.T, rtol=2e-5, atol=2e-5)

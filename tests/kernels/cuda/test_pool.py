@@ -8,7 +8,7 @@ import pytest
 from minicnn.kernels.cuda import adaptive, pool
 from minicnn.kernels.window import Window
 
-from .on_device import BOTH, Kernels, as_reference
+from .on_device import BOTH, Kernels, as_reference, watched
 
 EACH_DTYPE = pytest.mark.parametrize("dtype", BOTH)
 
@@ -81,7 +81,7 @@ def test_average(gpu, case, dtype, include):
 
 @EACH_DTYPE
 def test_many_gradients_for_one_pixel(gpu, dtype):
-    """All outputs of a plane, 1,089 of them, won by few pixels: each adds up in the order of the outputs, to the bit."""
+    """All outputs of a plane, 1,089 of them, won by few pixels: each adds up in the outputs' order, to the bit."""
     rng = np.random.default_rng(0)
     gy, indices = rng.standard_normal((2, 1, 33, 33)).astype(dtype), rng.integers(-1, 3, (2, 1, 33, 33), np.int32)
     expected = np.zeros((2, 1, 9), dtype)
@@ -92,7 +92,7 @@ def test_many_gradients_for_one_pixel(gpu, dtype):
 
 
 def test_strips_of_any_size(gpu, monkeypatch):
-    """The last strip of a plane is shorter than the others; the constant is the kernel's too, so planes grow instead."""
+    """The last strip of a plane is shorter than the others. (Planes grow, since the strip is the kernel's constant.)"""
     for pixels in (pool.STRIP - 1, pool.STRIP, pool.STRIP + 1, 2 * pool.STRIP + 5):
         indices = np.random.default_rng(pixels).permutation(pixels)[: pixels // 3].astype(np.int32)
         indices = indices.reshape(1, 1, 1, -1)
@@ -121,6 +121,20 @@ def test_unpool(gpu, dtype):
     for most in (4, 30, 42):
         indices = np.random.default_rng(most).integers(-1, most, x.shape)
         as_reference(gpu, "max_unpool2d", x, indices, (6, 7), rtol=0)
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:1"])
+@pytest.mark.parametrize("name", ["3x3 stride 2, ceil", "asymmetric", "padding only", "one pixel"])
+def test_under_watch(gpu, device, name, order):
+    x, gy = inputs(CASES[name], np.float32)
+    size, window = CASES[name][2:]
+    with watched(device, order):
+        y, indices = as_reference(gpu, "relu_max_pool2d", x, window, rtol=0)
+        as_reference(gpu, "max_pool2d_scatter", gy, indices, size, rtol=0)
+        as_reference(gpu, "max_pool2d_gather", x, indices, rtol=0)
+        as_reference(gpu, "max_unpool2d", y, indices, size, rtol=0)
+        as_reference(gpu, "avg_pool2d", x, window, True, rtol=1e-6)
+        as_reference(gpu, "avg_pool2d_transpose", gy, window, False, size, rtol=1e-6, atol=1e-5)
 
 
 # --- adaptive ---------------------------------------------------------------------------------------------------------
@@ -161,3 +175,10 @@ def test_one_thread_or_a_warp_for_a_bin(device, monkeypatch):
     expected = gpu.adaptive_avg_pool2d(x, (2, 2))
     monkeypatch.setattr(adaptive, "LARGE", 1000)
     np.testing.assert_array_equal(gpu.adaptive_avg_pool2d(x, (2, 2)), expected)
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random:1"])
+@pytest.mark.parametrize("name", ["uneven", "large bins, no whole warps"])
+def test_adaptive_under_watch(device, name, order):
+    with watched(device, order):
+        test_adaptive(device, BINS[name], np.float32)

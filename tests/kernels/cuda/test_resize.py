@@ -9,7 +9,7 @@ import pytest
 
 from minicnn.kernels.sampling import Sampling
 
-from .on_device import BOTH, Kernels, as_reference
+from .on_device import BOTH, Kernels, as_reference, watched
 
 SIZES = {
     "larger": ((5, 7), (11, 14)),
@@ -47,3 +47,9 @@ def test_nearest_copies_to_the_bit(gpu):
     x = np.array([[np.inf, 1.0, -np.inf], [0.1, np.nan, -0.0]], np.float32).reshape(1, 1, 2, 3)
     y = gpu.resize2d(x, *samplings((2, 3), (4, 6), "nearest"))
     np.testing.assert_array_equal(y, x.repeat(2, axis=2).repeat(2, axis=3))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_under_watch(gpu, device, mode):
+    with watched(device, "random:1"):
+        test_as_the_reference(gpu, "larger", mode, np.float32)
