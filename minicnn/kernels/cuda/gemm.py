@@ -108,8 +108,7 @@ def _product(a: Any, b: Any, bias: Any = None, mask: Any = None, relu: bool = Fa
         return y
     batch = _two_levels(lead, a, b)
     if batch is None:
-        a, b = (contiguous(library().broadcast_to(x, (*lead, *x.shape[-2:]))) for x in (a, b))
-        batch = _two_levels(lead, a, b)
+        return _product(*(contiguous(library().broadcast_to(x, (*lead, *x.shape[-2:]))) for x in (a, b)))
     a, am, ak = _as_stored(a)
     b, bk, bn = _as_stored(b)
     many = math.prod(lead)
