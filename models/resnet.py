@@ -30,6 +30,7 @@ class Row(NamedTuple):
     base_width: int = 64
     stride_in_1x1: bool = False  # in the first 1 × 1 of a bottleneck instead of its 3 × 3
     se: Callable[[int], nn.Module] | None = None  # makes what scales the channels of the branch
+    width: int = 64  # channels of the first stage; doubled in each that follows
 
 
 def conv3x3(in_channels: int, channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -45,8 +46,7 @@ def conv1x1(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
 class ResidualBlock(nn.Module):
     """What blocks share: the shortcut, and the end  relu(drop_path(se(norm(y))) + shortcut(x)).
 
-    The shortcut is x itself or, where sizes change, a 1 × 1 convolution and batch norm (the paper's option B).
-    se is there in senet.py only; drop_path drops the branch, image by image.
+    The shortcut is x itself, unless sizes change. se is there in senet.py only; drop_path drops the branch of an image.
     """
 
     expansion: int  # channels of the result for each of `channels`
@@ -60,8 +60,12 @@ class ResidualBlock(nn.Module):
         self.se = se
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != channels:
-            self.downsample = nn.Sequential(conv1x1(in_channels, channels, stride), nn.BatchNorm2d(channels))
+            self.downsample = self.shortcut(in_channels, channels, stride)
         self.drop_path = nn.StochasticDepth(drop_path)
+
+    def shortcut(self, in_channels: int, channels: int, stride: int) -> nn.Module:
+        """Where sizes change, a 1 × 1 convolution and batch norm: the paper's option B."""
+        return nn.Sequential(conv1x1(in_channels, channels, stride), nn.BatchNorm2d(channels))
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """The end of the block, in one pass if nothing comes between norm and sum."""
@@ -124,11 +128,11 @@ class ResNet(Network):
         if stem not in STEMS:
             raise ArgumentError(f'a ResNet has stem="imagenet" or stem="cifar", not {stem!r}')
         size, stride = STEMS[stem]
-        self.conv1 = nn.Conv2d(in_channels, 64, size, stride, size // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(in_channels, row.width, size, stride, size // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(row.width)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
         self.stages = tuple(f"layer{stage + 1}" for stage in range(len(row.depths)))
-        before, width, number = 64, 64, 0
+        before, width, number = row.width, row.width, 0
         for name, depth in zip(self.stages, row.depths, strict=True):
             blocks = nn.Sequential()
             for position in range(depth):

@@ -61,7 +61,9 @@ EXPECTED = {
     "resnet110_cifar": row(1_727_962, 252_887_680, "paper"),
     "resnet1202_cifar": row(19_421_274, 2_829_238_912, "paper"),
     "preact_resnet110_cifar": row(1_727_962, 252_887_680, "paper"),
+    "preact_resnet20_cifar": row(269_722, 40_551_040, "paper"),  # those of resnet20_cifar, in another order
     "preact_resnet164_cifar": row(1_703_258, 247_646_720, "paper"),
+    "preact_resnet1001_cifar": row(10_327_706, 1_490_995_712, "paper"),
     "resnet_v2_50": row(25_549_352, 4_089_184_256, "timm"),
     "resnet_v2_101": row(44_541_480, 7_801_405_440, "timm"),
     "resnet_v2_152": row(60_185_128, 11_513_626_624, "timm"),
