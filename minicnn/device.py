@@ -89,6 +89,17 @@ def array_library(name: str) -> Any:
     return library
 
 
+def move(array: Any, name: str) -> Any:
+    """An array, wherever it is, in the memory of a device: itself if it is there already, else a copy."""
+    library = array_library(name)
+    return array if isinstance(array, library.ndarray) else library.asarray(to_host(array))
+
+
+def to_host(array: Any) -> Any:
+    """An array, wherever it is, as NumPy's: itself if it is that already, else a copy (which waits for the GPU)."""
+    return array.get() if hasattr(array, "get") else array
+
+
 def _no_gpu(cupy: Any) -> str:
     """Why CuPy finds no GPU, "" if it finds one."""
     try:

@@ -296,7 +296,7 @@ class Function:
             part for value in self.__dict__.values() for part in (value if type(value) is tuple else (value,))
         ]
         kept = [entry.array for entry in self._saved] + attributes
-        return [array for array in kept if isinstance(array, np.ndarray)]
+        return [array for array in kept if hasattr(array, "dtype") and hasattr(array, "strides")]
 
     def release(self) -> None:
         """Forget everything that was kept for backward, but not where it came from: grad() must know what is gone."""
@@ -390,7 +390,7 @@ def calling_line() -> str:
 
 def _raise_at_first_nan(node: Function, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
     def has_nan(tensors: Sequence[Tensor]) -> bool:
-        return any(t.data.dtype.kind in "fc" and np.isnan(t.data).any() for t in tensors)
+        return any(t.data.dtype.kind in "fc" and np.isnan(devices.to_host(t.data)).any() for t in tensors)
 
     if has_nan(outputs) and not has_nan(inputs):
         shapes = ", ".join(str(t.shape) for t in inputs)

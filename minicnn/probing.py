@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import autograd
+from . import device as devices
 from .diagnose import shape_hint
 from .errors import ArgumentError, GradcheckError, GraphError
 from .tensor import Tensor
@@ -64,4 +65,4 @@ def has_array(value: Any) -> bool:
 
 
 def array_of(value: Any) -> np.ndarray:
-    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return devices.to_host(value.data) if isinstance(value, Tensor) else np.asarray(value)

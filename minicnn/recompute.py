@@ -139,4 +139,4 @@ def _name(fn: Callable) -> str:
 def _sample(array: Any) -> tuple:
     """Shape, dtype, and a hash of numbers from all over the array."""
     step = max(1, array.size // SAMPLE)
-    return array.shape, array.dtype, hash(array.flat[::step].tobytes())
+    return array.shape, array.dtype, hash(devices.to_host(array.reshape(-1)[::step]).tobytes())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import device as devices
-from .errors import DTypeError, GraphError, IndexingError, ShapeError
+from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
 from .kernels.window import one_line
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
         if isinstance(data, Tensor):
             data = data.data
-        if not isinstance(data, np.ndarray):
+        device = devices.check(device) if device else devices.current()
+        elsewhere = devices.DEVICES[device].memory != "host"
+        if not isinstance(data, np.ndarray) and not (elsewhere and hasattr(data, "get")):
+            data = devices.to_host(data)
             typed = isinstance(data, np.generic) or hasattr(data, "dtype")
             try:
                 data = np.asarray(data)
@@ -83,11 +86,11 @@ class Tensor:
             data = data.astype(data.dtype.newbyteorder("="))
         if data.dtype.kind not in "fciub":
             raise DTypeError(f"a Tensor holds numbers, got an array of dtype {data.dtype}: convert it first")
-        self.data = data
+        self.data = devices.move(data, device) if elsewhere else data
         self.grad: Tensor | None = None
         self.grad_fn: Function | None = None
         self.output_index = 0
-        self.device = devices.check(device) if device else devices.current()
+        self.device = device
         self.version = [0]  # how often the array was changed in place; shared with everything that shares the array
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
         self.requires_grad = False
@@ -99,7 +102,7 @@ class Tensor:
         """The quick way in for arrays that ops have made."""
         tensor = Tensor.__new__(Tensor)
         # NumPy's functions give a scalar instead of an array of shape ()
-        tensor.data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        tensor.data = np.asarray(data) if isinstance(data, np.generic) else data
         tensor.device = device
         tensor.grad = tensor.grad_fn = tensor.hooks = None
         tensor.output_index, tensor.requires_grad = 0, False
@@ -135,12 +138,17 @@ class Tensor:
         return len(self.data)
 
     def numpy(self) -> np.ndarray:
-        """The array itself, not a copy; also of a tensor inside of a graph."""
+        """The array itself, not a copy; also of a tensor inside of a graph. DeviceError if it is not in host memory."""
+        if devices.DEVICES[self.device].memory != "host":
+            raise DeviceError(
+                f"a tensor of shape {self.shape} on {self.device} is not NumPy's: copy it with .to('cpu') first"
+            )
         return self.data
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
-        return array.copy() if copy and array is self.data else array
+        own = self.numpy()
+        array = own if dtype is None else own.astype(dtype, copy=False)
+        return array.copy() if copy and array is own else array
 
     def item(self) -> float | int | bool:
         """The one number in this tensor, as Python's; ShapeError if there are more, or none."""
@@ -168,7 +176,7 @@ class Tensor:
     __hash__ = object.__hash__  # == compares elements; as keys, tensors are themselves
 
     def __repr__(self) -> str:
-        facts = [np.array2string(self.data, separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
+        facts = [np.array2string(devices.to_host(self.data), separator=", ", prefix="Tensor("), f"dtype={self.dtype}"]
         if self.device != "cpu":
             facts.append(f'device="{self.device}"')
         if self.grad_fn is not None:
@@ -223,15 +231,19 @@ class Tensor:
                 "use ops.where, or write into .detach() if that is meant"
             )
         index = index.data if isinstance(index, Tensor) else index
+        value = value.data if isinstance(value, Tensor) else value
+        if isinstance(value, np.ndarray | list):
+            value = devices.move(np.asarray(value, self.dtype), self.device)
         try:
-            self.data[index] = value.data if isinstance(value, Tensor) else value
+            self.data[index] = value
         except (IndexError, ValueError, TypeError) as error:
             raise IndexingError(f"writing to [{index!r}] of a tensor of shape {self.shape}: {error}") from None
         self.version[0] += 1
 
     def copy_(self, source: Any) -> Self:
         """Overwrite the array with another of the same shape, outside of the graph (as loading weights does)."""
-        array = np.asarray(source.data if isinstance(source, Tensor) else source)
+        array = source.data if isinstance(source, Tensor) else source
+        array = devices.move(array if hasattr(array, "shape") else np.asarray(array), self.device)
         if array.shape != self.shape:
             raise ShapeError(f"copy_ needs an array of shape {self.shape}, got {array.shape}")
         self.data[...] = array

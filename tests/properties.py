@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import Tensor, grad, no_grad, use
+from minicnn import device as devices
 from minicnn.gradcheck import gradcheck
 
 from .op_table import Op
@@ -73,7 +74,12 @@ def call(op: Op, case: Case, tensors: Sequence[Tensor | None], device: str) -> T
 
 
 def forward(op: Op, case: Case, arrays: Arrays, device: str) -> np.ndarray:
-    return call(op, case, tensors_of(arrays, device, requires_grad=False), device).data
+    return host(call(op, case, tensors_of(arrays, device, requires_grad=False), device))
+
+
+def host(tensor: Tensor) -> np.ndarray:
+    """What is in a tensor, as NumPy's, wherever it is."""
+    return devices.to_host(tensor.data)
 
 
 def cotangent_for(case: Case, y: Tensor) -> np.ndarray:
@@ -93,7 +99,7 @@ def grads_of(tensors: Sequence[Tensor | None]) -> list[np.ndarray]:
     for tensor in tensors:
         if tensor is not None:
             assert tensor.grad is not None, f"no gradient reached the input of shape {tensor.shape}"
-            found.append(tensor.grad.data)
+            found.append(host(tensor.grad))
     return found
 
 
@@ -177,8 +183,8 @@ def equals_its_composition(op: Op, case: Case, device: str) -> None:
             total = sum_of_products(case, first)
             second = grad(total, leaves, allow_unused=True) if total.requires_grad else (None,) * len(leaves)
         zeros = [np.zeros(leaf.shape) for leaf in leaves]
-        results.append([y.data, *[g.data for g in first],
-                        *[z if g is None else g.data for g, z in zip(second, zeros, strict=True)]])  # fmt: skip
+        results.append([host(y), *[host(g) for g in first],
+                        *[z if g is None else host(g) for g, z in zip(second, zeros, strict=True)]])  # fmt: skip
     all_close(results[0], results[1], "result, gradients, second derivatives", 1e-9)
 
 
@@ -341,29 +347,30 @@ def nothing_for_nobody(op: Op, case: Case, device: str) -> None:
 # --- arrays of all kinds ----------------------------------------------------------------------------------------------
 
 
-def in_reverse_order(array: np.ndarray) -> np.ndarray:
-    return array.T.copy(order="C").T
+def in_reverse_order(array: Any, xp: Any) -> Any:
+    return xp.ascontiguousarray(array.T).T
 
 
-def every_second(array: np.ndarray) -> np.ndarray:
-    wide = np.full((*array.shape, 2), np.nan, array.dtype)
+def every_second(array: Any, xp: Any) -> Any:
+    wide = xp.full((*array.shape, 2), np.nan, array.dtype)
     wide[..., 1] = array
     return wide[..., 1]
 
 
-def backwards(array: np.ndarray) -> np.ndarray:
-    return np.flip(np.flip(array).copy())
+def backwards(array: Any, xp: Any) -> Any:
+    every = (slice(None, None, -1),) * array.ndim
+    return array[every].copy()[every]
 
 
-def inside_of_a_larger(array: np.ndarray) -> np.ndarray:
-    border = np.full([size + 2 for size in array.shape], np.nan, array.dtype)
+def inside_of_a_larger(array: Any, xp: Any) -> Any:
+    border = xp.full(tuple(size + 2 for size in array.shape), np.nan, array.dtype)
     inside = border[(..., *[slice(1, -1)] * array.ndim)]
     inside[...] = array
     return inside
 
 
 # The same numbers in memory in other ways. What lies between them is NaN: who reads past a stride will show it.
-LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+LAYOUTS: dict[str, Callable[[Any, Any], Any]] = {
     "axes in reverse order": in_reverse_order,
     "every second element": every_second,
     "backwards": backwards,
@@ -381,10 +388,14 @@ def layout_does_not_matter(op: Op, case: Case, device: str) -> None:
         v = case.cotangent(y.shape, y.dtype) if differentiable else y
         expected = gradients(op, case, arrays, device, v) if differentiable else []
         for layout in LAYOUTS:
-            viewed = [None if array is None else LAYOUTS[layout](array) for array in arrays]
+
+            def view(array: np.ndarray, layout: str = layout) -> Any:
+                return LAYOUTS[layout](devices.move(array, device), devices.array_library(device))
+
+            viewed = [None if array is None else view(array) for array in arrays]
             close(forward(op, case, viewed, device), y, layout)
             if differentiable:
-                found = gradients(op, case, viewed, device, LAYOUTS[layout](v))
+                found = gradients(op, case, viewed, device, Tensor(view(v), device=device))
                 all_close(found, expected, f"{layout}: gradient of input")
 
 
@@ -415,8 +426,8 @@ def nothing_given_is_modified(op: Op, case: Case, device: str) -> None:
         for array in watched:
             array.flags.writeable = writeable
         expected, y = y, call(op, case, tensors, device)
-        np.testing.assert_array_equal(y.data, expected, "another result of arrays that are read-only or recorded")
-        result = y.data.copy()
+        np.testing.assert_array_equal(host(y), expected, "another result of arrays that are read-only or recorded")
+        result = host(y).copy()
         if y.requires_grad:
             y.backward(v, retain_graph=True)
             first = copies(grads_of(tensors))
@@ -425,7 +436,8 @@ def nothing_given_is_modified(op: Op, case: Case, device: str) -> None:
             y.backward(v)
             for a, b in zip(first, grads_of(tensors), strict=True):
                 np.testing.assert_array_equal(a, b, "a second backward through the same graph")
-        for array, copy in zip([*watched, y.data], [*before, result], strict=True):
+        inputs = [host(tensor) for tensor in present(tensors)]  # where they are copies, on another device
+        for array, copy in zip([*watched, *inputs, host(y)], [*before, *present(case.arrays()), result], strict=True):
             np.testing.assert_array_equal(array, copy, "an array that was given, or the result, has changed")
 
 
@@ -457,10 +469,10 @@ def two_runs_give_the_same_bytes(op: Op, case: Case, device: str) -> None:
         y = call(op, case, tensors, device)
         if y.requires_grad:
             y.backward(cotangent_for(case, y))
-        results.append([y.data.tobytes(), *[t.grad.data.tobytes() for t in present(tensors) if t.grad is not None]])
+        results.append([host(y).tobytes(), *[host(t.grad).tobytes() for t in present(tensors) if t.grad is not None]])
     assert results[0] == results[1], "two runs differ"
     with no_grad():
-        assert call(op, case, tensors, device).data.tobytes() == results[0][0], "without recording the result differs"
+        assert host(call(op, case, tensors, device)).tobytes() == results[0][0], "without recording the result differs"
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ class Module:
         if not isinstance(state, Mapping):
             raise CheckpointError(f"load_state_dict takes names and arrays, not a {type(state).__name__}")
         own = dict(self._state())
-        given = {name: np.asarray(value) for name, value in state.items()}
+        given = {name: np.asarray(_on_host(value)) for name, value in state.items()}
         lines = [f"  missing     {name} {own[name].shape}" for name in own if name not in given and strict]
         lines += [f"  unexpected  {name} {given[name].shape}" for name in given if name not in own and strict]
         lines += [
@@ -204,7 +204,8 @@ class Module:
         for _, tensor in self._state():
             if new_dtype is not None and tensor.dtype.kind in "fc":
                 tensor.data = tensor.data.astype(new_dtype)
-            tensor.device = device or tensor.device
+            if device is not None:
+                tensor.data, tensor.device = devices.move(tensor.data, device), device
             tensor.version[0] += 1
             tensor.grad = None
         return self
@@ -286,3 +287,7 @@ class Module:
             return f"{type(self).__name__}({self.extra_repr()})"
         children = "".join(f"\n({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items())
         return f"{type(self).__name__}({children}\n)"
+
+
+def _on_host(value: Any) -> Any:
+    return devices.to_host(value.data) if isinstance(value, Tensor) else value

@@ -80,11 +80,11 @@ class _BatchNorm(Module):
         mean, var, momentum = self.running_mean, self.running_var, self.momentum
         of_batch = mean is None or (self.training and not self.frozen)
         tracked = of_batch and mean is not None and not is_recomputing()
-        batches = int(self.num_batches_tracked.data) + 1 if tracked else 1
-        momentum = 1 / batches if momentum is None else momentum
+        if momentum is None:
+            momentum = 1 / (self.num_batches_tracked.item() + 1) if tracked else 1.0
         y = ops.batch_norm_act(x, mean, var, self.weight, self.bias, residual, activation, of_batch, momentum, self.eps)
         if tracked:
-            self.num_batches_tracked.copy_(batches)
+            self.num_batches_tracked[...] = self.num_batches_tracked + 1
         return y
 
     def extra_repr(self) -> str:

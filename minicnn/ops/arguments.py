@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
 from ..kernels.window import MOST_ELEMENTS, Window, is_whole, make_window, one_line
 from ..tensor import Tensor
@@ -26,7 +27,7 @@ def expect(op: str, x: Any, name: str = "x") -> None:
 def array_of(op: str, name: str, value: Any) -> np.ndarray:
     """A copy of what is in a Tensor, array or list. Raises DTypeError for rows of different length."""
     try:
-        return np.array(value.data if isinstance(value, Tensor) else value)
+        return np.array(devices.to_host(value.data) if isinstance(value, Tensor) else value)
     except (ValueError, TypeError):
         raise DTypeError(
             f"{op} takes an array as {name}, got {one_line(value)}: its rows must be equally long"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
@@ -255,7 +256,7 @@ class Move(Function):
     def forward(self, x, device):
         self.origin = self.device
         self.device = device
-        return x
+        return devices.move(x, device)
 
     def backward(self, gy):
         return gy.to(self.origin)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
@@ -240,7 +241,7 @@ def number(op: str, name: str, value: Any, least: float, most: float) -> float:
 
 def expect_probabilities(op: str, target: Tensor) -> None:
     """Raises ArgumentError unless all numbers are from 0 to 1."""
-    given = target.data.real
+    given = devices.to_host(target.data).real
     if given.size and not (given.min() >= 0 and given.max() <= 1):  # NaN is not, either
         worst = given.flat[np.argmax(np.abs(given - 0.5))]
         raise ArgumentError(f"{op} takes probabilities from 0 to 1 as target, got {worst:g} in shape {target.shape}")

@@ -265,7 +265,7 @@ def _batch_norm(
             f"{op} in training needs at least two values a channel to have a variance, got {n}: x has shape {x.shape}; "
             "use a larger batch, or running statistics with training=False"
         )
-    if not all(s.data.flags.writeable for s in running):
+    if not all(getattr(s.data.flags, "writeable", True) for s in running):
         raise ArgumentError(f"{op} in training writes into its running statistics, which are read-only arrays here")
     track = None if not running or is_recomputing() else (*(s.data for s in running), float(momentum))
     y = BatchNorm.apply(x, w, b, r, eps=eps, cap=cap, running=track)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
 from ..function import Function
@@ -239,7 +240,9 @@ def _pools_to(outputs: tuple[int, ...], size: Pair, window: Window, padding: Any
 
 
 def _places(x: Tensor, indices: Any, size: Pair) -> np.ndarray:
-    places = indices.data if isinstance(indices, Tensor) else array_of("max_unpool2d", "indices", indices)
+    places = (
+        devices.to_host(indices.data) if isinstance(indices, Tensor) else array_of("max_unpool2d", "indices", indices)
+    )
     if places.dtype.kind not in "iu":
         raise DTypeError(f"max_unpool2d takes integers as indices, got {places.dtype} of shape {places.shape}")
     if places.shape != x.shape:

@@ -23,6 +23,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square", "count")
+    counters = ("count",)
 
     def __init__(
         self,
@@ -46,7 +47,8 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         for p, g, state in zip(params, grads, states, strict=True):
             if not state:
-                state.update(mean=np.zeros_like(p), square=np.zeros_like(p), count=np.array(0, np.int64))
+                mean, square = (kernels.full(p.shape, 0, p.dtype) for _ in range(2))
+                state.update(mean=mean, square=square, count=np.array(0, np.int64))
             state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
             kernels.adam_step(
                 p, g, state["mean"], state["square"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"],

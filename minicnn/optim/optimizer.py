@@ -42,6 +42,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()  # those of the slots that are whole numbers, on the host
 
     def __init__(self, params: Iterable[Any], **defaults: Any):
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
@@ -113,12 +114,13 @@ class Optimizer:
             arrays[f"lr.{number}"] = np.array(group["lr"], np.float64)
         for position, state in self.state.items():
             for slot, array in state.items():
-                arrays[f"{slot}.{position}"] = np.array(array)
+                arrays[f"{slot}.{position}"] = np.array(devices.to_host(array))
         return arrays
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what state_dict() gave. Raises CheckpointError, changing nothing, if it does not fit."""
         shapes = [p.shape for group in self.param_groups for p in group["params"]]
+        where = [p.device for group in self.param_groups for p in group["params"]]
         loaded: dict[int, dict[str, np.ndarray]] = {}
         for name, value in state.items():
             slot, _, number = name.partition(".")
@@ -128,6 +130,8 @@ class Optimizer:
                     raise CheckpointError(
                         f"{name} of the optimizer's state has shape {array.shape}, its parameter {shapes[int(number)]}"
                     )
+                if slot not in self.counters:
+                    array = devices.move(array, where[int(number)])
                 loaded.setdefault(int(number), {})[slot] = array
             elif name != "steps" and not (slot == "lr" and number.isdigit() and int(number) < len(self.param_groups)):
                 raise CheckpointError(f"{type(self).__name__} has no {name}: the state is another optimizer's")

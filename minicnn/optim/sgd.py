@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..errors import ArgumentError
 from .optimizer import Optimizer, number
@@ -49,7 +47,7 @@ class SGD(Optimizer):
             fresh = ["velocity" not in state for state in states]
             for p, state, new in zip(params, states, fresh, strict=True):
                 if new:
-                    state["velocity"] = np.zeros_like(p)
+                    state["velocity"] = kernels.full(p.shape, 0, p.dtype)
             velocities = [state["velocity"] for state in states]
         kernels.sgd_step(
             params, grads, velocities, fresh, group["lr"], group["momentum"], group["dampening"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..data import ArrayDataset
 from ..data.dataset import whole_number
 from ..errors import MinicnnError, TrainingError
@@ -108,7 +109,7 @@ class Pictures(Callback):
         if not trainer.finished or (not trained and all((self.folder / name).exists() for name in PICTURES)):
             return
         pictures.learning_curves(trainer.progress.history, curves)
-        weight = next((p.numpy() for p in trainer.model.parameters() if p.ndim == 4), None)
+        weight = next((devices.to_host(p.data) for p in trainer.model.parameters() if p.ndim == 4), None)
         if weight is not None:
             pictures.first_layer_filters(weight, filters)
         result, labels, classes = trainer.evaluate(self.test), self.test.labels, self.test.classes

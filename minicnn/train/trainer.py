@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import device as devices
 from ..data import DataLoader, Dataset
 from ..data.dataset import whole_number
 from ..device import generator
@@ -150,7 +151,7 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         progress.loss_sum += value * len(labels)
-        progress.correct += int((logits.data.argmax(axis=1) == labels).sum())
+        progress.correct += int((devices.to_host(logits.data).argmax(axis=1) == labels).sum())
         progress.seen += len(labels)
         progress.batch += 1
         progress.step += 1
@@ -174,7 +175,7 @@ class Trainer:
             for x, y in DataLoader(dataset, batch_size).epoch(0):
                 logits = self.model(Tensor(x, device=self.device))
                 losses += self.loss(logits, y).item() * len(y)
-                probabilities = logits.softmax(axis=1).numpy()
+                probabilities = devices.to_host(logits.softmax(axis=1).data)
                 predictions.append(probabilities.argmax(axis=1))
                 confidences.append(probabilities.max(axis=1))
                 labels.append(y)
@@ -186,7 +187,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, facts) from which load_state() continues: weights as "model.*", the optimizer's as "optimizer.*"."""
-        arrays = {f"model.{name}": value.numpy() for name, value in self.model.state_dict().items()}
+        arrays = {f"model.{name}": devices.to_host(value.data) for name, value in self.model.state_dict().items()}
         arrays.update({f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()})
         facts = {
             "progress": asdict(self.progress),

@@ -7,11 +7,16 @@ a .cu file compiled, when first called.
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import CONTENTS
-from .host import on_host
+from .host import mapped, on_host
+from .launch import library
 
 # Kernel -> the module of this folder that has it.
 HOMES = {
@@ -36,5 +41,15 @@ def __getattr__(name: str) -> Any:
         kernel = getattr(importlib.import_module(f".{HOMES[name]}", __name__), name)
     else:
         kernel = on_host(name)
-    globals()[name] = kernel
-    return kernel
+    globals()[name] = _fetching(kernel)
+    return globals()[name]
+
+
+def _fetching(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, for arrays of which some may lie on the host, as labels, class weights and indices do."""
+
+    @functools.wraps(kernel)
+    def fetching(*args: Any) -> Any:
+        return kernel(*mapped(args, np.ndarray, library().asarray))
+
+    return fetching

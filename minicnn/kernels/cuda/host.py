@@ -22,15 +22,15 @@ def on_host(name: str) -> Callable[..., Any]:
     @functools.wraps(plain)
     def kernel(*args: Any) -> Any:
         xp = library()
-        return _mapped(plain(*_mapped(args, xp.ndarray, xp.asnumpy)), np.ndarray, xp.asarray)
+        return mapped(plain(*mapped(args, xp.ndarray, xp.asnumpy)), np.ndarray, xp.asarray)
 
     return kernel
 
 
-def _mapped(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
+def mapped(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     """`value` with function applied to every array of the kind in it."""
     if isinstance(value, kind):
         return function(value)
     if type(value) in (tuple, list):
-        return type(value)(_mapped(part, kind, function) for part in value)
+        return type(value)(mapped(part, kind, function) for part in value)
     return value
