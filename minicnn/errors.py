@@ -46,6 +46,19 @@ class DeviceError(MinicnnError, RuntimeError):
     """A device that is unknown, not usable on this machine, or not where the other arrays are."""
 
 
+class OutOfMemoryError(MinicnnError, MemoryError):
+    """An op found no room for its result or its work; nothing has been changed."""
+
+    @classmethod
+    def in_op(cls, op: str, shapes: list[tuple[int, ...]], device: str, error: MemoryError) -> OutOfMemoryError:
+        """What NumPy or CuPy said of the bytes, with the op that asked for them."""
+        how_much = str(error).rstrip(".") or "it did not say how much it needs"
+        return cls(
+            f"{op} of {', '.join(map(str, shapes))} found no memory on {device}: {how_much}; "
+            "use a smaller batch, or minicnn.checkpoint() for parts of the network"
+        )
+
+
 class GraphError(MinicnnError, RuntimeError):
     """backward() or grad() asked for something the graph cannot give."""
 

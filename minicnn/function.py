@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from . import device as devices
-from .errors import AnomalyError, DTypeError, GraphError
+from .errors import AnomalyError, DTypeError, GraphError, OutOfMemoryError
 from .tensor import Tensor
 
 
@@ -233,6 +233,9 @@ class Function:
         outer, state.computing = state.computing, node.device
         try:
             result = node.forward(*arrays, **attributes)
+        except MemoryError as error:
+            shapes = [tensor.shape for tensor in inputs if tensor is not None]
+            raise OutOfMemoryError.in_op(node.name, shapes, node.device, error) from None
         finally:
             state.computing = outer
         results = result if isinstance(result, tuple) else (result,)

@@ -89,6 +89,17 @@ class NegativeLogLikelihood(Function):
         return -(expand_dims(gy, 1) if gy.ndim else gy) * q
 
 
+class CheckedLabels:
+    """Labels that are known to be classes: int64, (N, ...), on the device of the logits.
+
+    Losses check labels on the host, which would have to wait for a GPU. Who has checked them already, as the recorder
+    of a CUDA graph has, says so: cross_entropy and nll_loss take these as they are.
+    """
+
+    def __init__(self, array: Any):
+        self.array, self.shape, self.ndim = array, array.shape, array.ndim
+
+
 # --- what users call --------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +128,11 @@ def cross_entropy(
     expect("cross_entropy", logits, "logits")
     _choice("cross_entropy", reduction)
     smoothing = number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
-    given = target if isinstance(target, Tensor | np.ndarray) else array_of("cross_entropy", "target", target)
+    given = (
+        target
+        if isinstance(target, Tensor | np.ndarray | CheckedLabels)
+        else array_of("cross_entropy", "target", target)
+    )
     if given.shape == logits.shape and given.ndim > 1:
         return _of_probabilities(logits, target, weight, reduction, smoothing)
     labels, weights, divisor = _labels("cross_entropy", logits, given, weight, ignore_index, reduction)
@@ -163,6 +178,8 @@ def _labels(
     op: str, x: Tensor, target: Any, weight: Any, ignore_index: Any, reduction: str
 ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
     """The labels as int64 with −1 for those that are ignored, the class weights, and what the sum is divided by."""
+    if isinstance(target, CheckedLabels):
+        return _checked(op, x, target, weight, reduction)
     labels = array_of(op, "labels", target)  # a copy: backward needs them unchanged
     if x.ndim < 2 or not x.shape[1] or labels.shape != (x.shape[0], *x.shape[2:]):
         raise ShapeError(
@@ -199,6 +216,13 @@ def _labels(
             'skip such batches, or use reduction="sum"'
         )
     return labels, weights, divisor
+
+
+def _checked(op: str, x: Tensor, labels: CheckedLabels, weight: Any, reduction: str) -> tuple[Any, Any, float | None]:
+    weights = _weights(op, x, weight)
+    if weights is not None and reduction == "mean":
+        raise ArgumentError(f"{op}: the mean with class weights divides by a number that the labels decide")
+    return labels.array, weights, {"none": None, "sum": 1.0, "mean": float(math.prod(labels.shape))}[reduction]
 
 
 def _weights(op: str, x: Tensor, weight: Any) -> np.ndarray | None:

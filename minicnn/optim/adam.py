@@ -24,6 +24,7 @@ class Adam(Optimizer):
 
     slots = ("mean", "square", "count")
     counters = ("count",)
+    capturable = False  # the count is a number of each step
 
     def __init__(
         self,

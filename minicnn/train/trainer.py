@@ -21,10 +21,12 @@ from ..device import generator
 from ..errors import CheckpointError, TrainingError
 from ..function import no_grad
 from ..nn import CrossEntropyLoss, Module
+from ..ops.arguments import flag
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..tensor import Tensor
 from .callbacks import Callback
+from .capture import Batch, Capture
 
 
 @dataclass
@@ -57,6 +59,8 @@ class Trainer:
     model: inputs (B, ...) -> logits (B, classes). loss: (logits, labels) -> mean loss, cross-entropy by default.
     scheduler: sets the learning rate at the start of each epoch. callbacks: watch, save and draw (callbacks.py).
     settings: what a checkpoint must agree on to be continued, such as the recipe's numbers.
+    capture: on a GPU, record the whole step as a CUDA graph and replay it (capture.py); where that cannot be done, a
+    line on stderr says why, and training goes on without.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Trainer:
         scheduler: LRScheduler | None = None,
         callbacks: Iterable[Callback] = (),
         settings: dict[str, Any] | None = None,
+        capture: bool = False,
     ):
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.loss = loss or CrossEntropyLoss()
@@ -79,6 +84,9 @@ class Trainer:
         if first is None:
             raise TrainingError(f"{type(model).__name__} has no parameters: there is nothing to train")
         self.device = first.device
+        self.capture = (
+            Capture(model, optimizer, self._update, self.device) if flag("Trainer", "capture", capture) else None
+        )
 
     def fit(self, train: Dataset, test: Dataset | None, epochs: int, batch_size: int, seed: int = 0) -> list[dict]:
         """Train until `epochs` epochs are complete, from wherever progress stands; returns one record per epoch.
@@ -110,8 +118,11 @@ class Trainer:
         if self.scheduler is not None:
             self.scheduler.set_epoch(progress.epoch)
         self.model.train()
-        for x, labels in loader.epoch(progress.epoch, start=progress.batch):
-            self._step(x, labels)
+        batches = iter(loader.epoch(progress.epoch, start=progress.batch))
+        following = next(batches, None)
+        while following is not None:
+            (x, labels), following = following, next(batches, None)
+            self._step(x, labels, following)
             self._tell("on_step_end")
         record = {
             "epoch": progress.epoch + 1,
@@ -135,26 +146,40 @@ class Trainer:
         progress.loss_sum, progress.correct, progress.seen = 0.0, 0, 0
         self._tell("on_epoch_end", record, seconds=seconds, images_per_second=speed)
 
-    def _step(self, x: np.ndarray, labels: np.ndarray) -> None:
+    def _step(self, x: np.ndarray, labels: np.ndarray, following: Batch | None) -> None:
         progress = self.progress
         if len(labels) == 0:
             raise TrainingError("training got an empty batch: a mean over no examples is not defined")
-        self.optimizer.zero_grad()
-        logits = self.model(Tensor(x, device=self.device))
-        loss = self.loss(logits, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {progress.step + 1} (epoch {progress.epoch + 1}, batch "
-                f"{progress.batch + 1}): use a smaller learning rate, or detect_anomaly() to find the op{self._kept()}"
-            )
-        loss.backward()
-        self.optimizer.step()
+        outcome = self.capture.step(x, labels, following) if self.capture is not None else None
+        if outcome is None:
+            loss, logits = self._update(Tensor(x, device=self.device), labels, look=self._refuse_nonsense)
+            outcome = loss.item(), int((devices.to_host(logits.data).argmax(axis=1) == labels).sum())
+        value, correct = outcome
+        self._refuse_nonsense(value)
         progress.loss_sum += value * len(labels)
-        progress.correct += int((devices.to_host(logits.data).argmax(axis=1) == labels).sum())
+        progress.correct += correct
         progress.seen += len(labels)
         progress.batch += 1
         progress.step += 1
+
+    def _update(self, x: Tensor, labels: Any, look: Callable[[float], None] | None = None) -> tuple[Tensor, Tensor]:
+        """The whole step, loss and logits; `look` sees the loss before anything is changed."""
+        self.optimizer.zero_grad()
+        logits = self.model(x)
+        loss = self.loss(logits, labels)
+        if look is not None:
+            look(loss.item())
+        loss.backward()
+        self.optimizer.step()
+        return loss, logits
+
+    def _refuse_nonsense(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            progress = self.progress
+            raise TrainingError(
+                f"the loss is {loss} at step {progress.step + 1} (epoch {progress.epoch + 1}, batch "
+                f"{progress.batch + 1}): use a smaller learning rate, or detect_anomaly() to find the op{self._kept()}"
+            )
 
     def _kept(self) -> str:
         return "; the last checkpoint stays as it was" if self.progress.history else ""
