@@ -8,7 +8,8 @@
 tensor.py, function.py and autograd.py are the engine; ops/ what can be differentiated; kernels/ how it is computed.
 """
 
-from . import nn, ops, optim
+from . import amp, nn, ops, optim
+from .amp import autocast
 from .autograd import backward, grad
 from .device import generator, manual_seed, use
 from .errors import MinicnnError
@@ -21,7 +22,7 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
-    "Function", "MinicnnError", "Tensor", "backward", "checkpoint", "detect_anomaly", "enable_grad", "generator",
-    "get_num_threads", "grad", "gradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "ops", "optim",
-    "set_grad_enabled", "set_num_threads", "use",
+    "Function", "MinicnnError", "Tensor", "amp", "autocast", "backward", "checkpoint", "detect_anomaly", "enable_grad",
+    "generator", "get_num_threads", "grad", "gradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "ops",
+    "optim", "set_grad_enabled", "set_num_threads", "use",
 ]  # fmt: skip

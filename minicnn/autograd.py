@@ -20,7 +20,7 @@ import numpy as np
 from . import device as devices
 from . import kernels
 from .errors import AnomalyError, DTypeError, GraphError, ShapeError
-from .function import Edge, Function, set_grad_enabled
+from .function import Edge, Function, set_autocast, set_grad_enabled
 from .recompute import Recompute
 from .tensor import Tensor
 
@@ -139,7 +139,7 @@ class Walk:
         queue: list[tuple[int, Function]] = []
         self.queue = queue
         seeds = [_cotangent(*both) for both in zip(outputs, cotangents, strict=True)]
-        with set_grad_enabled(create_graph):
+        with set_grad_enabled(create_graph), set_autocast(None):  # gradients have the dtypes that forward had
             self.deliver_to(outputs, seeds)
             while queue:
                 self.run(heapq.heappop(queue)[1], retain)

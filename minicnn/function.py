@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import functools
 import itertools
-import linecache
 import re
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from . import device as devices
-from .errors import AnomalyError, DTypeError, GraphError, OutOfMemoryError
-from .tensor import Tensor
+from .anomaly import calling_line, raise_at_first_nan
+from .errors import DTypeError, GraphError, OutOfMemoryError
+from .tensor import FLOATING, Tensor
 
 
 class _Mode(threading.local):
-    """Per thread: whether ops are recorded, whether they run a second time, whether NaN are hunted, and who watches."""
+    """Per thread: whether ops are recorded, whether they run a second time, whether NaN are hunted, in which precision
+    they compute (amp.py), and who watches."""
 
     def __init__(self) -> None:
         self.recording = True
         self.recomputing = False
         self.anomaly = False
+        self.autocast: Callable[[str, Sequence[Any]], Sequence[Any]] | None = None
         self.op_hooks: tuple[OpHook, ...] = ()
 
 
@@ -38,7 +38,7 @@ _mode = _Mode()
 _order = itertools.count()
 
 
-class _Switch:
+class Switch:
     """Sets one field of the mode for a block (`with no_grad():`) or a function (`@no_grad()`)."""
 
     field: ClassVar[str]
@@ -63,7 +63,7 @@ class _Switch:
         return switched
 
 
-class set_grad_enabled(_Switch):
+class set_grad_enabled(Switch):
     """Record ops (True) or not (False) inside of a block."""
 
     field = "recording"
@@ -83,13 +83,13 @@ class enable_grad(set_grad_enabled):
         super().__init__(True)
 
 
-class set_recomputing(_Switch):
+class set_recomputing(Switch):
     """Inside, what runs has run before: see is_recomputing."""
 
     field = "recomputing"
 
 
-class detect_anomaly(_Switch):
+class detect_anomaly(Switch):
     """Inside, the first op whose result has a NaN though its inputs had none raises AnomalyError, which names the op
     and the line that called it; in backward, the op whose gradient it was. Slow: every result is searched."""
 
@@ -112,6 +112,17 @@ class detect_anomaly(_Switch):
 def is_grad_enabled() -> bool:
     """Whether ops are being recorded."""
     return _mode.recording
+
+
+class set_autocast(Switch):
+    """Inside, ops get their inputs from a function of their name and the inputs; None: as they are."""
+
+    field = "autocast"
+
+
+def autocast_in_force() -> Any:
+    """What set_autocast has set."""
+    return _mode.autocast
 
 
 def is_recomputing() -> bool:
@@ -204,6 +215,8 @@ class Function:
         """Compute forward, and record it if any input requires a gradient. Returns a Tensor, or a tuple of them."""
         node = cls()
         mode = _mode
+        if mode.autocast is not None:
+            inputs = mode.autocast(node.name, inputs)  # type: ignore[assignment]
         arrays: list[Any] = []
         requires_grad: list[bool] = []
         dtype = device = None
@@ -216,7 +229,7 @@ class Function:
             arrays.append(array)
             requires_grad.append(tensor.requires_grad)
             if array.dtype is not dtype:
-                if dtype is not None or array.dtype.kind not in "fc":
+                if dtype is not None or array.dtype.kind not in FLOATING:
                     node._check_dtypes(inputs)
                 dtype = array.dtype
             if tensor.device != device:
@@ -246,7 +259,7 @@ class Function:
         if recording:
             node._record(inputs, outputs, results)
         if mode.anomaly:
-            _raise_at_first_nan(node, [tensor for tensor in inputs if tensor is not None], outputs)
+            raise_at_first_nan(node.name, inputs, outputs)
         if mode.op_hooks:
             for hook in reversed(mode.op_hooks):
                 hook.after(node, inputs, outputs)
@@ -256,11 +269,11 @@ class Function:
     def _check_dtypes(self, inputs: Sequence[Tensor | None]) -> None:
         """DTypeError for two precisions in one op, and for integers where the op has a derivative."""
         tensors = [tensor for tensor in inputs if tensor is not None]
-        if len({tensor.data.dtype for tensor in tensors if tensor.data.dtype.kind in "fc"}) > 1:
+        if len({tensor.data.dtype for tensor in tensors if tensor.data.dtype.kind in FLOATING}) > 1:
             given = " and ".join(sorted(f"{t.dtype} of shape {t.shape}" for t in tensors))
             raise DTypeError(f"{self.name} got tensors of different precision, {given}: convert one with .to(dtype)")
         for tensor in tensors:
-            if tensor.data.dtype.kind not in "fc" and not self.any_dtype:
+            if tensor.data.dtype.kind not in FLOATING and not self.any_dtype:
                 raise DTypeError(
                     f"{self.name} needs floating-point tensors, got {tensor.dtype} of shape {tensor.shape}: "
                     "convert it with .to('float32')"
@@ -278,7 +291,7 @@ class Function:
             for tensor in inputs
         ]
         for index, output in enumerate(outputs):
-            if output.data.dtype.kind in "fc":
+            if output.data.dtype.kind in FLOATING:
                 output.requires_grad, output.grad_fn, output.output_index = True, self, index
         self._saved = [self._keep(array, inputs, outputs, results) for array in self._saving]
 
@@ -374,27 +387,3 @@ def _changed(node: Function, array: np.ndarray) -> str:
         f"{node.name} needs a tensor of shape {array.shape} as it was in forward, but it was changed in place since: "
         "call backward() before changing it (for parameters: before optimizer.step())"
     )
-
-
-# --- anomaly mode -----------------------------------------------------------------------------------------------------
-
-PACKAGE = str(Path(__file__).parent)
-
-
-def calling_line() -> str:
-    """file:line: text of the innermost line outside of this package, which called the op."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(file, line).strip()
-    return f"{file}:{line}" + (f" ({text})" if text else "")
-
-
-def _raise_at_first_nan(node: Function, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    def has_nan(tensors: Sequence[Tensor]) -> bool:
-        return any(t.data.dtype.kind in "fc" and np.isnan(devices.to_host(t.data)).any() for t in tensors)
-
-    if has_nan(outputs) and not has_nan(inputs):
-        shapes = ", ".join(str(t.shape) for t in inputs)
-        raise AnomalyError(f"{node.name} of inputs of shape {shapes} made the first NaN, called at {calling_line()}")

@@ -18,7 +18,17 @@ from typing import Any
 from . import device as devices
 from .device import generator
 from .errors import ArgumentError, GraphError
-from .function import Function, enable_grad, install, is_grad_enabled, no_grad, remove, set_recomputing
+from .function import (
+    Function,
+    autocast_in_force,
+    enable_grad,
+    install,
+    is_grad_enabled,
+    no_grad,
+    remove,
+    set_autocast,
+    set_recomputing,
+)  # fmt: skip
 from .tensor import Tensor
 
 SAMPLE = 1024  # so many numbers of each result tell whether the second run gave the same
@@ -38,7 +48,7 @@ def checkpoint(fn: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
         raise ArgumentError(f"checkpoint takes a function or module and its inputs, got {type(fn).__name__} as fn")
     if not is_grad_enabled():
         return fn(*inputs, **options)
-    met, stream, place = _Met(inputs), (generator.seed, generator.calls), devices.current()
+    met, stream, place = _Met(inputs), (generator.seed, generator.calls), (devices.current(), autocast_in_force())
     install(met)
     try:
         with no_grad():
@@ -85,7 +95,8 @@ class Recompute(Function):
         generator.seed, generator.calls = self.stream
         fn = self.fn.func
         try:
-            with enable_grad(), set_recomputing(True), devices.use(self.place):
+            device, casting = self.place
+            with enable_grad(), set_recomputing(True), devices.use(device), set_autocast(casting):
                 results = _tensors(fn, self.fn())
         except Exception as error:
             error.add_note(f"(in backward, where a checkpoint ran {_name(fn)} for the second time)")

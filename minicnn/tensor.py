@@ -13,22 +13,35 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from . import device as devices
-from .errors import DeviceError, DTypeError, GraphError, IndexingError, ShapeError
+from .errors import DeviceError, DTypeError, GraphError, IndexingError, MissingPackageError, ShapeError
 from .kernels.window import one_line
 
 if TYPE_CHECKING:
     from .autograd import Function
 
+# Kinds of dtypes. V is NumPy's for what others have defined: here bfloat16, by ml_dtypes.
+FLOATING = "fcV"
+NUMBERS = FLOATING + "iub"
 DEFAULT_DTYPE = np.float32  # of Python floats and lists of them; arrays keep their own
 
 
 def as_dtype(dtype: Any) -> np.dtype:
     """A dtype from its name, or from anything NumPy takes; DTypeError for what is none."""
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        return _bfloat16()
     try:
         return np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError):  # NumPy reads "f4,f8" as a list of dtypes
         known = ", ".join(devices.DEVICES)
         raise DTypeError(f"{one_line(dtype)} is no dtype, such as 'float32', and no device ({known})") from None
+
+
+def _bfloat16() -> np.dtype:
+    try:
+        import ml_dtypes  # optional
+    except ImportError:
+        raise MissingPackageError("bfloat16 needs ml_dtypes, which is not installed: pip install ml_dtypes") from None
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 class Tensor:
@@ -84,7 +97,7 @@ class Tensor:
             data = data.astype(as_dtype(dtype), copy=False)
         if not data.dtype.isnative:
             data = data.astype(data.dtype.newbyteorder("="))
-        if data.dtype.kind not in "fciub":
+        if data.dtype.kind not in NUMBERS or (data.dtype.kind == "V" and data.dtype.name != "bfloat16"):
             raise DTypeError(f"a Tensor holds numbers, got an array of dtype {data.dtype}: convert it first")
         self.data = devices.move(data, device) if elsewhere else data
         self.grad: Tensor | None = None
@@ -194,7 +207,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set requires_grad on a leaf and return it. DTypeError for integers, GraphError inside of a graph."""
-        if requires_grad and self.data.dtype.kind not in "fc":
+        if requires_grad and self.data.dtype.kind not in FLOATING:
             raise DTypeError(
                 f"only floating-point tensors have gradients, this one is {self.dtype}: use .to('float32')"
             )

@@ -11,13 +11,14 @@ ROOT = Path(__file__).parent.parent
 
 # Each may import those before it, never one after it; the packages also their own parts.
 ORDER = (
-    "errors", "simulator", "device", "kernels", "tensor", "function", "recompute", "autograd", "ops", "table",
+    "errors", "simulator", "device", "kernels", "tensor", "anomaly", "function", "recompute", "autograd", "ops", "table",
     "diagnose", "probing", "derivative", "causes", "candidate", "smallest", "likeness", "gradcheck", "nn", "optim",
-    "data", "formats", "explain", "train", "labs", "minicnn", "models", "__main__", "examples",
+    "amp", "data", "formats", "explain", "train", "labs", "minicnn", "models", "__main__", "examples",
 )  # fmt: skip
 MODELS_MAY = {"nn", "ops", "formats", "errors", "tensor", "models"}  # no training, no data: architectures only
 LATE = {  # imported when first needed, so that `import minicnn` is quick and works without them
-    "cupy", "llvmlite", "matplotlib", "mpi4py", "numba", "onnx", "rich", "safetensors", "threadpoolctl", "torch",
+    "cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "numba", "onnx", "rich", "safetensors", "threadpoolctl",
+    "torch",
 }  # fmt: skip
 SLOW = {"llvmlite", "matplotlib", "numba", "rich", "safetensors", "threadpoolctl"}
 

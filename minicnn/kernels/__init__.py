@@ -339,3 +339,8 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
 @kernel
 def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
     """One step of Adam on p, in place; mean and square (running averages of g and g²) are updated too."""
+
+
+@kernel
+def unscale(arrays, factor):
+    """Each array times a number, in place; and whether all results are finite, bool ()."""

@@ -10,7 +10,7 @@ import numpy as np
 from .. import device as devices
 from ..errors import CheckpointError, DTypeError, GraphError, MinicnnError
 from ..ops.arguments import flag
-from ..tensor import Handle, Tensor, as_dtype
+from ..tensor import FLOATING, Handle, Tensor, as_dtype
 
 
 class Parameter(Tensor):
@@ -197,12 +197,12 @@ class Module:
         elif target is not None:
             dtype = target
         new_dtype = None if dtype is None else as_dtype(dtype)
-        if new_dtype is not None and new_dtype.kind not in "fc":
+        if new_dtype is not None and new_dtype.kind not in FLOATING:
             raise DTypeError(f"the weights of a module are floating-point numbers, they cannot be {new_dtype}")
         if device is not None:
             devices.check(device)
         for _, tensor in self._state():
-            if new_dtype is not None and tensor.dtype.kind in "fc":
+            if new_dtype is not None and tensor.dtype.kind in FLOATING:
                 tensor.data = tensor.data.astype(new_dtype)
             if device is not None:
                 tensor.data, tensor.device = devices.move(tensor.data, device), device

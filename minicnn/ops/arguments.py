@@ -15,7 +15,7 @@ import numpy as np
 from .. import device as devices
 from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
 from ..kernels.window import MOST_ELEMENTS, Window, is_whole, make_window, one_line
-from ..tensor import Tensor
+from ..tensor import FLOATING, Tensor
 
 
 def expect(op: str, x: Any, name: str = "x") -> None:
@@ -37,7 +37,7 @@ def array_of(op: str, name: str, value: Any) -> np.ndarray:
 def floating(op: str, *tensors: Tensor) -> None:
     """Raises DTypeError unless all tensors have one dtype, and that is floating-point."""
     for tensor in tensors:
-        if tensor.dtype.kind not in "fc":
+        if tensor.dtype.kind not in FLOATING:
             raise DTypeError(
                 f"{op} needs floating-point tensors, got {tensor.dtype} of shape {tensor.shape}: "
                 "convert it with .to('float32')"
@@ -54,7 +54,7 @@ def real(op: str, x: Tensor) -> None:
 
 def of_one_dtype(op: str, tensors: list[Tensor]) -> list[Tensor]:
     """Integer and bool tensors take the dtype of the floating ones; DTypeError if these have two."""
-    dtypes = {tensor.dtype for tensor in tensors if tensor.dtype.kind in "fc"}
+    dtypes = {tensor.dtype for tensor in tensors if tensor.dtype.kind in FLOATING}
     if len(dtypes) > 1:
         raise DTypeError(_two_precisions(op, tensors))
     for dtype in dtypes:

@@ -14,7 +14,7 @@ from .. import device as devices
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
-from ..tensor import Tensor, as_dtype
+from ..tensor import FLOATING, NUMBERS, Tensor, as_dtype
 from .arguments import array_of, expect, floating, one_line
 
 
@@ -26,9 +26,9 @@ def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a, b = wrapped(name, a, b)
     if a.dtype != b.dtype:
-        if a.dtype.kind in "fc" and b.dtype.kind not in "fc":
+        if a.dtype.kind in FLOATING and b.dtype.kind not in FLOATING:
             b = b.to(a.dtype)
-        elif b.dtype.kind in "fc" and a.dtype.kind not in "fc":
+        elif b.dtype.kind in FLOATING and a.dtype.kind not in FLOATING:
             a = a.to(b.dtype)
     if a.shape != b.shape and a.shape and b.shape:
         try:
@@ -54,15 +54,15 @@ def wrapped(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 def like(name: str, tensor: Tensor, value: Any) -> Tensor:
     """A number, list or array as a Tensor beside `tensor`: see wrapped."""
-    if type(value) is float and tensor.dtype.kind == "f":
+    if type(value) is float and tensor.dtype.kind in "fV":
         return Tensor(np.asarray(value, tensor.dtype), device=tensor.device)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
+    if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS:
         return Tensor(value, device=tensor.device)
     if isinstance(value, numbers.Complex | np.generic | list | tuple):
         array = array_of(name, "the other operand", value)
         real = tensor.dtype.kind == "f" and array.dtype.kind == "c"
-        if array.dtype.kind in "fciub" and not real:
-            if tensor.dtype.kind in "fc" and (array.ndim == 0 or isinstance(value, list | tuple)):
+        if array.dtype.kind in NUMBERS and not real:
+            if tensor.dtype.kind in FLOATING and (array.ndim == 0 or isinstance(value, list | tuple)):
                 value = array.astype(tensor.dtype)
             return Tensor(value, device=tensor.device)
     raise DTypeError(
@@ -363,7 +363,7 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
         wanted = as_dtype(dtype)
     except DTypeError as error:
         raise DTypeError(f"cast of shape {x.shape}: {error.message}") from None
-    if dtype is None or wanted.kind not in "fciub":
+    if dtype is None or wanted.kind not in NUMBERS:
         raise DTypeError(f"cast of shape {x.shape} needs the dtype of numbers, like 'float32', got {one_line(dtype)}")
     return x if x.dtype == wanted else Cast.apply(x, dtype=wanted)
 

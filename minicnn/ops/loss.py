@@ -16,7 +16,7 @@ from .. import device as devices
 from .. import kernels
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..function import Function
-from ..tensor import Tensor
+from ..tensor import FLOATING, Tensor
 from .arguments import array_of, expect, floating, is_whole, one_line
 from .arithmetic import like
 from .shape import expand_dims
@@ -155,7 +155,7 @@ def nll_loss(
 def _of_probabilities(logits: Tensor, target: Any, weight: Any, reduction: str, smoothing: float) -> Tensor:
     """Cross-entropy between softmax(logits) and probabilities, both (N, C, ...)."""
     q = target if isinstance(target, Tensor) else like("cross_entropy", logits, target)
-    if q.dtype.kind not in "fc":
+    if q.dtype.kind not in FLOATING:
         raise DTypeError(
             f"cross_entropy got a target of dtype {q.dtype} in the shape {q.shape} of logits: probabilities are "
             "floating-point, and class indices have no axis for the classes"

@@ -25,7 +25,7 @@ from .. import kernels
 from ..errors import ArgumentError, GraphError, ShapeError
 from ..function import Function, is_recomputing
 from ..kernels.window import one_line
-from ..tensor import Tensor
+from ..tensor import FLOATING, Tensor
 from .activation import ClipMask
 from .arguments import expect, flag, floating, groups_of, is_number, sizes_of
 
@@ -282,7 +282,7 @@ def _affine(x_hat: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
 def expect_channels(op: str, x: Any) -> None:
     """Raises DTypeError if x is no floating-point Tensor, ShapeError if it is not (N, C, ...)."""
     expect(op, x)
-    if x.dtype.kind not in "fc":
+    if x.dtype.kind not in FLOATING:
         floating(op, x)  # says so
     if x.ndim < 2:
         raise ShapeError(f"{op} expects x of shape (N, C, ...), got shape {x.shape}: the channels are axis 1")

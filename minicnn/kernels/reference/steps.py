@@ -20,6 +20,14 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
         p -= lr * g
 
 
+def unscale(arrays, factor):
+    finite = True
+    for array in arrays:
+        array *= array.dtype.type(factor)
+        finite &= bool(np.isfinite(array).all())
+    return np.bool_(finite)
+
+
 def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
     if weight_decay:
         g = g + weight_decay * p
