@@ -7,14 +7,18 @@ Each side runs in a process of its own (two OpenMP runtimes in one process spin 
 one burst of steps each, while the other's threads sleep: a ratio compares neighbours in time, so a machine that
 changes its speed changes both. Reported is the median of the ratios, and their quartiles as its spread.
 
-PyTorch's network is translated from the same module tree and gets the same weights; before anything is timed, both
-sides' loss and gradients are compared. PyTorch runs eager, zero_grad(set_to_none=True), in the faster of NCHW and
-channels-last.
+PyTorch's network does the same ops in the same order with the same weights (translate.py); before anything is timed,
+both sides' loss and gradients are compared, in float64. PyTorch runs eager, zero_grad(set_to_none=True), in the faster
+of NCHW and channels-last. Dropout and stochastic depth are off on both sides; auxiliary heads are left out.
+
+    --device cuda      on a GPU: time between two synchronisations; --capture replays both sides' steps as CUDA graphs
+    --precision        float32 (no TF32 on either side), tf32, float16 or bfloat16 (autocast on both sides)
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -29,66 +33,121 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = {"lenet5": 64, "lenet5_1998": 64}  # each network's own
-LR, MOMENTUM = 0.01, 0.9
+BATCH = {
+    "lenet5": 64, "lenet5_1998": 64, "alexnet_2012": 16, "vgg16": 2, "googlenet_2014": 8, "resnet20_cifar": 64,
+    "resnet18": 8, "resnet50": 4, "densenet121": 4, "mobilenet_v2": 8, "efficientnet_b0": 8,
+}  # fmt: skip
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+TOLERANCE = 1e-7  # of loss and gradients in float64
+GPU_BATCH = {"resnet18": 16, "resnet50": 64}
+LR, MOMENTUM = 1e-3, 0.9
 
 
-def data(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST's own images: no benchmark on zeros."""
+def network(name: str) -> Any:
+    """The network as both sides train it, with the same weights every time."""
+    import minicnn
+    import models
+    from minicnn import nn
+
+    minicnn.manual_seed(0)
+    with contextlib.suppress(minicnn.MinicnnError):
+        return _without_noise(models.create_model(name, aux_logits=False), nn)
+    minicnn.manual_seed(0)
+    return _without_noise(models.create_model(name), nn)
+
+
+def _without_noise(model: Any, nn: Any) -> Any:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d | nn.StochasticDepth):
+            module.p = 0.0
+    return model
+
+
+def data(name: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's own images for LeNet; for others, numbers as normalised photographs have: no benchmark on zeros."""
+    import models
     from minicnn.data import MNIST
 
-    return MNIST.test()[:batch].batch(np.arange(batch))
+    if name.startswith("lenet"):
+        return MNIST.test()[:batch].batch(np.arange(batch))
+    random = np.random.default_rng(0)
+    x = random.standard_normal((batch, *models.input_shape(name)), np.float32)
+    return x, random.integers(0, 10, batch)
 
 
 class Ours:
     """One training step of this engine."""
 
-    def __init__(self, model: str, batch: int, device: str, threads: int):
+    def __init__(self, args: argparse.Namespace):
         import minicnn
-        import models
         from minicnn import nn, optim
 
-        minicnn.use(device)
-        if threads:
-            minicnn.set_num_threads(threads)
-        minicnn.manual_seed(0)
-        self.network = models.create_model(model)
-        self.x, self.labels = data(model, batch)
+        minicnn.use(args.device)
+        if args.threads:
+            minicnn.set_num_threads(args.threads)
+        self.args, self.minicnn = args, minicnn
+        self.network = network(args.models).train()
+        self.x, self.labels = data(args.models, args.batch)
         self.loss = nn.CrossEntropyLoss()
         self.optimizer = optim.SGD(self.network.parameters(), lr=LR, momentum=MOMENTUM)
-        self.tensor = minicnn.Tensor
+        self.captured = None
+        if args.device != "cpu":
+            from minicnn import device
+
+            self.cupy = device.array_library(args.device)
+            if args.precision == "tf32":
+                minicnn.use_tf32(True)
 
     def gradients(self) -> tuple[float, list[np.ndarray]]:
+        self.network.to("float64")
+        loss = self.update(self.minicnn.Tensor(self.x.astype(np.float64)), self.labels, step=False)[0]
+        return loss.item(), [p.grad.to("cpu").numpy() for p in self.network.parameters()]
+
+    def update(self, x: Any, labels: Any, step: bool = True) -> tuple[Any, Any]:
         self.optimizer.zero_grad()
-        loss = self.loss(self.network(self.tensor(self.x)), self.labels)
+        low = self.args.precision in ("float16", "bfloat16")
+        with self.minicnn.autocast(self.args.precision) if low else contextlib.nullcontext():
+            logits = self.network(x)
+            loss = self.loss(logits, labels)
         loss.backward()
-        return loss.item(), [p.grad.numpy() for p in self.network.parameters()]
+        if step:
+            self.optimizer.step()
+        return loss, logits
 
     def step(self) -> None:
-        self.optimizer.zero_grad()
-        self.loss(self.network(self.tensor(self.x)), self.labels).backward()
-        self.optimizer.step()
+        if self.captured is None or self.captured.step(self.x, self.labels, (self.x, self.labels)) is None:
+            self.update(self.minicnn.Tensor(self.x), self.labels)
+
+    def capture(self) -> None:
+        from minicnn.train.capture import Capture
+
+        self.captured = Capture(self.network, self.optimizer, self.update, self.args.device)
+
+    def synchronize(self) -> None:
+        self.cupy.cuda.runtime.deviceSynchronize()
 
 
 class Theirs:
-    """The same step in PyTorch, on a translation of the same module tree with the same weights."""
+    """The same step in PyTorch."""
 
-    def __init__(self, model: str, batch: int, device: str, threads: int):
+    def __init__(self, args: argparse.Namespace):
         import torch
 
-        import minicnn
-        import models
         from tests.benchmarks.translate import to_torch
 
-        if threads:
-            torch.set_num_threads(threads)
-        minicnn.manual_seed(0)
-        self.torch = torch
-        self.network = to_torch(models.create_model(model))
-        x, labels = data(model, batch)
-        self.x, self.labels = torch.from_numpy(x), torch.from_numpy(labels)
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
+        self.args, self.torch = args, torch
+        x, labels = data(args.models, args.batch)
+        device = "cuda" if args.device == "cuda" else "cpu"
+        self.network = to_torch(network(args.models), x[:2]).to(device)
+        self.x, self.labels = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=LR, momentum=MOMENTUM)
-        self._choose_layout()
+        self.graph: Any = None
+        self.layout = "NCHW"
+        if not args.file:
+            self._choose_layout()
 
     def _choose_layout(self) -> None:
         """Channels-last, if a few steps of it are faster."""
@@ -96,12 +155,7 @@ class Theirs:
         def seconds() -> float:
             for _ in range(3):
                 self.step()
-            times = []
-            for _ in range(10):
-                start = time.perf_counter()
-                self.step()
-                times.append(time.perf_counter() - start)
-            return statistics.median(times)
+            return statistics.median(timed(self, 1) for _ in range(7))
 
         before, plain = {name: value.clone() for name, value in self.network.state_dict().items()}, self.x
         nchw = seconds()
@@ -114,51 +168,106 @@ class Theirs:
         self.network.load_state_dict(before)
         self.optimizer.state.clear()
 
-    def gradients(self) -> tuple[float, list[np.ndarray]]:
+    def loss(self) -> Any:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.torch.nn.functional.cross_entropy(self.network(self.x), self.labels)
+        low = {"float16": self.torch.float16, "bfloat16": self.torch.bfloat16}.get(self.args.precision)
+        with self.torch.autocast(self.x.device.type, low) if low else contextlib.nullcontext():
+            loss = self.torch.nn.functional.cross_entropy(self.network(self.x), self.labels)
         loss.backward()
-        return loss.item(), [p.grad.numpy() for p in self.network.parameters()]
+        return loss
+
+    def gradients(self) -> tuple[float, list[np.ndarray]]:
+        self.network.double()
+        self.x = self.x.double()
+        loss = self.loss()
+        return loss.item(), [p.grad.cpu().numpy() for p in self.network.parameters()]
 
     def step(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.torch.nn.functional.cross_entropy(self.network(self.x), self.labels).backward()
+        if self.graph is not None:
+            self.graph.replay()
+            return
+        self.loss()
         self.optimizer.step()
 
+    def capture(self) -> None:
+        side = self.torch.cuda.Stream()
+        with self.torch.cuda.stream(side):
+            for _ in range(3):
+                self.step()
+        self.torch.cuda.current_stream().wait_stream(side)
+        graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.graph(graph):
+            self.step()
+        self.graph = graph
 
-def serve(side: str, model: str, batch: int, device: str, threads: int, file: str) -> None:
-    """In a process of its own: compare once, then time a burst of steps whenever a line with their number comes."""
-    runner = (Ours if side == "ours" else Theirs)(model, batch, device, threads)
-    loss, gradients = runner.gradients()
-    np.savez(file, loss, *gradients)
+    def synchronize(self) -> None:
+        self.torch.cuda.synchronize()
+
+
+def timed(runner: Any, steps: int) -> float:
+    """Milliseconds of a step: on the CPU the median of `steps`, on a GPU their mean between two synchronisations."""
+    if runner.args.device == "cuda":
+        runner.synchronize()
+        start = time.perf_counter()
+        for _ in range(steps):
+            runner.step()
+        runner.synchronize()
+        return 1e3 * (time.perf_counter() - start) / steps
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        runner.step()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def serve(args: argparse.Namespace) -> None:
+    """In a process of its own: either write loss and gradients to a file, or time a burst of steps whenever a line with
+    their number comes."""
+    runner = {"ours": Ours, "theirs": Theirs}[args.serve](args)
+    if args.file:
+        loss, gradients = runner.gradients()
+        np.savez(args.file, loss, *gradients)
+        return
+    if args.capture:
+        runner.capture()
     for _ in range(5):
         runner.step()
     print(json.dumps({"layout": getattr(runner, "layout", "")}), flush=True)
     for line in sys.stdin:
-        times = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            runner.step()
-            times.append(time.perf_counter() - start)
+        milliseconds = timed(runner, int(line))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"ms": 1e3 * statistics.median(times), "peak_mb": peak}), flush=True)
+        print(json.dumps({"ms": milliseconds, "peak_mb": peak}), flush=True)
 
 
-class Process:
-    """A side in its own process."""
+def process(side: str, args: argparse.Namespace, model: str, batch: int, *more: str) -> subprocess.Popen:
+    threads = {"OMP_NUM_THREADS": str(args.threads)} if args.threads else {}
+    command = [sys.executable, __file__, "--serve", side, "--models", model, "--batch", str(batch), *more]
+    command += ["--device", args.device, "--threads", str(args.threads), "--precision", args.precision]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": path, "MINICNN_QUIET": "1", **threads},
+    )  # fmt: skip
 
-    def __init__(self, side: str, args: argparse.Namespace, model: str, batch: int, file: Path):
-        threads = {"OMP_NUM_THREADS": str(args.threads)} if args.threads else {}
-        command = [sys.executable, __file__, "--serve", side, "--models", model, "--batch", str(batch)]
-        command += ["--device", args.device, "--threads", str(args.threads), "--file", str(file)]
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": path, "MINICNN_QUIET": "1", **threads},
-        )  # fmt: skip
+
+def first_gradients(side: str, args: argparse.Namespace, model: str, batch: int, folder: Path) -> list[np.ndarray]:
+    """Loss and gradients, from a process that ends then: it would hold memory that a step does not need."""
+    file = folder / f"{side}.npz"
+    ended = process(side, args, model, batch, "--file", str(file))
+    ended.communicate()
+    if ended.returncode:
+        raise SystemExit(f"{model}: the process that compares gradients ended with code {ended.returncode}")
+    with np.load(file) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+class Server:
+    """A side in its own process, which computes a burst of steps when asked."""
+
+    def __init__(self, side: str, args: argparse.Namespace, model: str, batch: int):
+        self.process = process(side, args, model, batch, *(["--capture"] if args.capture else []))
         self.facts = self._answer()
-        with np.load(file) as arrays:
-            self.first = [arrays[name] for name in arrays.files]
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -186,13 +295,13 @@ def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 
 def compare(model: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One row of the result."""
-    batch = args.batch or BATCH[model]
-    ours = Process("ours", args, model, batch, folder / "ours.npz")
-    theirs = Process("theirs", args, model, batch, folder / "theirs.npz") if args.against else None
-    if theirs is not None:
-        worst = difference(ours.first, theirs.first)
-        if not worst < 1e-3:
+    batch = args.batch or (GPU_BATCH if args.device == "cuda" else {}).get(model) or BATCH.get(model, 8)
+    if args.against:
+        worst = difference(*(first_gradients(side, args, model, batch, folder) for side in ("ours", "theirs")))
+        if not worst < TOLERANCE:
             raise SystemExit(f"{model}: loss or gradients differ by {worst:.1e}: the sides do not do the same work")
+    ours = Server("ours", args, model, batch)
+    theirs = Server("theirs", args, model, batch) if args.against else None
     steps = max(3, round(200 / max(ours.burst(3)["ms"], 0.1)))  # bursts of about 0.2 s
     pairs = []
     for _ in range(args.repeats):
@@ -221,13 +330,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of both sides; default: each one's own choice")
     parser.add_argument("--against", choices=["torch"])
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--capture", action="store_true", help="on a GPU: both sides as CUDA graphs")
     parser.add_argument("--repeats", type=int, default=15, help="pairs of bursts")
     parser.add_argument("--json", type=Path, help="write the rows to this file, as one array")
     parser.add_argument("--serve", choices=["ours", "theirs"], help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(args.serve, args.models, args.batch, args.device, args.threads, args.file)
+        serve(args)
         return
     if args.against:
         try:

@@ -1,117 +1,219 @@
-"""A PyTorch network from a module tree of this project: the same layers in the same order with the same weights.
+"""A PyTorch network that does what a network of this project does: the same ops in the same order, the same weights.
 
-Layers are translated by kind. A module whose forward is more than its children in a row has its own translation, which
-names PyTorch's functions for the ops its forward calls.
+One forward pass of ours is watched, and each op (Function) that it records becomes an instruction with PyTorch's
+function for it: a line program instead of a module tree, so no network needs a translation of its own. A fused op is
+written as the functions it stands for, as PyTorch's users would: F.batch_norm, then +, then relu in place. An array
+that no later instruction reads is forgotten at once, as in a forward written by hand.
+
+What the two sides compute is compared before anything is timed (train_step.py), so a wrong row shows.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn as tnn
 
-import minicnn.nn as nn
-from models.lenet import LeNet5, LeNet5Of1998, PartialConv2d, Subsampling
-
-
-def squash(x: torch.Tensor) -> torch.Tensor:
-    return 1.7159 * torch.tanh(x * (2 / 3))
+from minicnn import Tensor, nn
+from minicnn.function import Function
 
 
-class TorchLeNet5(tnn.Module):
-    def __init__(self, ours: LeNet5):
-        super().__init__()
-        self.features = layer(ours.features)
-        self.fc1, self.fc2, self.fc3 = layer(ours.fc1), layer(ours.fc2), layer(ours.fc3)
+class Call(NamedTuple):
+    """One op that ran: its class's name, its inputs, what else it was given, and its outputs."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.features(x)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+    op: str
+    inputs: tuple[Tensor | None, ...]
+    attributes: dict[str, Any]
+    outputs: tuple[Tensor, ...]
 
 
-class TorchSubsampling(tnn.Module):
-    def __init__(self, ours: Subsampling):
-        super().__init__()
-        self.coef, self.bias = parameter(ours.coef), parameter(ours.bias)
+@contextlib.contextmanager
+def watched() -> Iterator[list[Call]]:
+    """Lists every call of an op inside."""
+    calls: list[Call] = []
+    original = Function.__dict__["apply"]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return squash(F.avg_pool2d(x, 2) * self.coef[:, None, None] + self.bias[:, None, None])
+    def apply(cls: type[Function], *inputs: Tensor | None, **attributes: Any) -> Any:
+        result = original.__get__(None, cls)(*inputs, **attributes)
+        calls.append(Call(cls.__name__, inputs, attributes, result if isinstance(result, tuple) else (result,)))
+        return result
 
-
-class TorchPartialConv2d(tnn.Module):
-    def __init__(self, ours: PartialConv2d):
-        super().__init__()
-        self.bias = parameter(ours.bias)
-        self.w = tnn.ParameterList([parameter(w) for w in ours.w])
-        self.dense_shape = ours.dense_shape
-        self.place = torch.from_numpy(ours.outputs), torch.from_numpy(ours.inputs)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kernels = torch.cat(list(self.w), dim=1)[0]
-        return F.conv2d(x, kernels.new_zeros(self.dense_shape).index_put(self.place, kernels), self.bias)
+    Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
+    try:
+        yield calls
+    finally:
+        Function.apply = original  # type: ignore[method-assign]
 
 
-class TorchLeNet5Of1998(tnn.Module):
-    def __init__(self, ours: LeNet5Of1998):
-        super().__init__()
-        self.register_buffer("rbf", torch.from_numpy(ours.rbf.numpy().copy()))
-        self.c1, self.s2, self.c3, self.s4 = layer(ours.c1), layer(ours.s2), layer(ours.c3), layer(ours.s4)
-        self.c5, self.f6 = layer(ours.c5), layer(ours.f6)
+# --- PyTorch's function for each op -----------------------------------------------------------------------------------
+# A row makes from the attributes (and the call) a function of the inputs.
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.s2(squash(self.c1(x)))
-        x = self.s4(squash(self.c3(x)))
-        f6 = squash(self.f6(squash(self.c5(x)).flatten(1)))
-        return -((f6[:, None] - self.rbf) ** 2).sum(2)
+Made = Callable[..., torch.Tensor]
 
 
-def parameter(tensor: nn.Parameter) -> tnn.Parameter:
-    return tnn.Parameter(torch.from_numpy(np.array(tensor.numpy())))
+def _window(window: Any, x: Tensor) -> tuple[dict[str, Any], tuple[int, ...] | None]:
+    """Stride, padding and dilation, and what F.pad must add first where two opposite sides differ."""
+    (top, bottom), (left, right) = window.pad
+    options = {"stride": window.stride, "dilation": window.dilation, "padding": (top, left)}
+    if (top, left) == (bottom, right):
+        return options, None
+    return {**options, "padding": 0}, (left, right, top, bottom)
 
 
-def _convolution(ours: nn.Conv2d) -> tnn.Module:
-    theirs = tnn.Conv2d(ours.in_channels, ours.out_channels, ours.kernel_size, ours.stride, ours.padding,
-                        ours.dilation, ours.groups, ours.bias is not None)  # fmt: skip
-    return _with_weights(theirs, ours)
+def _clipped(y: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """The activation of a fused op, in place: y is nobody else's."""
+    if cap is None:
+        return y
+    return F.relu_(y) if cap == math.inf else F.hardtanh_(y, 0.0, cap)
 
 
-def _linear(ours: nn.Linear) -> tnn.Module:
-    return _with_weights(tnn.Linear(ours.in_features, ours.out_features, ours.bias is not None), ours)
+def conv2d(call: Call, window: Any, groups: int, cap: float | None = None) -> Made:
+    options, padding = _window(window, call.inputs[0])
+
+    def run(x, w, b):
+        x = x if padding is None else F.pad(x, padding)
+        return _clipped(F.conv2d(x, w, b, groups=groups, **options), cap)
+
+    return run
 
 
-def _with_weights(theirs: tnn.Module, ours: nn.Module) -> tnn.Module:
-    theirs.weight = parameter(ours.weight)
-    if ours.bias is not None:
-        theirs.bias = parameter(ours.bias)
-    return theirs
+def max_pool2d(call: Call, window: Any, return_indices: bool = False) -> Made:
+    (top, bottom), (left, right) = window.pad
+    if (top, left) != (bottom, right):
+        options, padding = {"stride": window.stride, "dilation": window.dilation}, (left, right, top, bottom)
+        return lambda x: F.max_pool2d(F.pad(x, padding, value=-math.inf), window.kernel, **options)
+    return lambda x: F.max_pool2d(x, window.kernel, window.stride, (top, left), window.dilation, window.ceil_mode)
 
 
-TRANSLATIONS = {
-    nn.Sequential: lambda ours: tnn.Sequential(*map(layer, ours)),
-    nn.Conv2d: _convolution,
-    nn.Linear: _linear,
-    nn.ReLU: lambda ours: tnn.ReLU(),
-    nn.Flatten: lambda ours: tnn.Flatten(ours.start_dim),
-    nn.MaxPool2d: lambda ours: tnn.MaxPool2d(ours.kernel_size, ours.stride, ours.padding, ours.dilation),
-    Subsampling: TorchSubsampling,
-    PartialConv2d: TorchPartialConv2d,
-    LeNet5: TorchLeNet5,
-    LeNet5Of1998: TorchLeNet5Of1998,
+def conv2d_relu_max_pool2d(call: Call, window: Any, groups: int, pool: Any, flat: bool) -> Made:
+    convolved, pooled = conv2d(call, window, groups, math.inf), max_pool2d(call, pool)
+
+    def run(x, w, b):
+        y = pooled(convolved(x, w, b))
+        return y.flatten(1) if flat else y
+
+    return run
+
+
+def batch_norm(call: Call, eps: float, cap: float | None, running: Any) -> Made:
+    momentum = running[2] if running is not None else 0.0
+    statistics = [torch.from_numpy(array.copy()) for array in running[:2]] if running is not None else [None, None]
+
+    def run(x, w, b, residual):
+        if statistics[0] is not None and statistics[0].device != x.device:
+            statistics[:] = [s.to(x.device) for s in statistics]
+        y = F.batch_norm(x, *statistics, w, b, True, momentum, eps)
+        return _clipped(y if residual is None else y + residual, cap)
+
+    return run
+
+
+def avg_pool2d(call: Call, window: Any, count_include_pad: bool) -> Made:
+    padding = window.pad[0][0], window.pad[1][0]
+    return lambda x: F.avg_pool2d(x, window.kernel, window.stride, padding, window.ceil_mode, count_include_pad)
+
+
+def local_response_norm(call: Call, form: Any) -> Made:
+    size = form.before + form.after + 1
+    return lambda x: F.local_response_norm(x, size, form.alpha * size, form.beta, form.k)
+
+
+def add_at(call: Call, index: Any, shape: Any) -> Made:
+    places = tuple(torch.from_numpy(np.asarray(part)) for part in index)
+    return lambda v: v.new_zeros(shape).index_put(tuple(p.to(v.device) for p in places), v)
+
+
+def linear(call: Call, relu: bool = False) -> Made:
+    return lambda x, w, b: _clipped(F.linear(x, w, b), math.inf if relu else None)
+
+
+def getitem(call: Call, index: Any) -> Made:
+    return lambda x: x[index]
+
+
+ROWS: dict[str, Callable[..., Made]] = {
+    "Conv2d": conv2d,
+    "Conv2dAct": conv2d,
+    "Conv2dReLUMaxPool2d": conv2d_relu_max_pool2d,
+    "Linear": linear,
+    "MaxPool2d": max_pool2d,
+    "ReLUMaxPool2d": lambda call, window: lambda x: max_pool2d(call, window)(F.relu(x)),
+    "AvgPool2d": avg_pool2d,
+    "AdaptiveAvgPool2d": lambda call, size: lambda x: F.adaptive_avg_pool2d(x, size),
+    "BatchNorm": batch_norm,
+    "LocalResponseNorm": local_response_norm,
+    "ReLU": lambda call: F.relu,
+    "ReLU6": lambda call: F.relu6,
+    "SiLU": lambda call: F.silu,
+    "Sigmoid": lambda call: torch.sigmoid,
+    "HardSigmoid": lambda call: F.hardsigmoid,
+    "HardSwish": lambda call: F.hardswish,
+    "ScaledTanh": lambda call: lambda x: 1.7159 * torch.tanh(x * (2 / 3)),
+    "Add": lambda call: torch.add,
+    "Sub": lambda call: torch.sub,
+    "Mul": lambda call: torch.mul,
+    "Neg": lambda call: torch.neg,
+    "Sum": lambda call, axes, keepdims: lambda x: x.sum(axes, keepdim=keepdims),
+    "Mean": lambda call, axes, keepdims: lambda x: x.mean(axes, keepdim=keepdims),
+    "Concat": lambda call, axis: lambda *parts: torch.cat(parts, axis),
+    "Reshape": lambda call, shape: lambda x: x.reshape(shape),
+    "AddAt": add_at,
+    "GetItem": getitem,
 }
 
 
-def layer(ours: nn.Module) -> tnn.Module:
-    """The translation of one module."""
-    if type(ours) not in TRANSLATIONS:
-        raise SystemExit(f"translate.py does not know {type(ours).__name__} yet: add a row to TRANSLATIONS")
-    return TRANSLATIONS[type(ours)](ours)
+# --- the program ------------------------------------------------------------------------------------------------------
 
 
-def to_torch(model: nn.Module) -> tnn.Module:
-    """The whole network; parameters come in the same order."""
-    theirs = layer(model)
-    ours = [p.shape for p in model.parameters()]
-    if ours != [tuple(p.shape) for p in theirs.parameters()]:
-        raise SystemExit(f"the translation of {type(model).__name__} has other parameters, or in another order")
-    return theirs
+class Program(torch.nn.Module):
+    """Instructions (function, slots it reads, slot it writes, slots nobody reads afterwards)."""
+
+    def __init__(self, model: nn.Module, x: Tensor, output: Any, calls: list[Call]):
+        super().__init__()
+        self.weights = torch.nn.ParameterList(torch.from_numpy(np.array(p.numpy())) for p in model.parameters())
+        self.weight_slots = {id(p): n for n, p in enumerate(model.parameters())}
+        self.slots = {**self.weight_slots, id(x): len(self.weight_slots)}
+        self.constants: dict[int, torch.Tensor] = {}
+        self.steps: list[tuple[Made, list[int | None], int, list[int]]] = []
+        for call in calls:
+            if call.op not in ROWS:
+                raise SystemExit(f"translate.py does not know {call.op} yet: add a row to ROWS")
+            reads = [None if t is None else self._slot(t) for t in call.inputs]
+            self.steps.append(
+                (ROWS[call.op](call, **call.attributes), reads, self._slot(call.outputs[0], new=True), [])
+            )
+        self.result = self._slot(output)
+        last = {slot: n for n, (_, reads, _, _) in enumerate(self.steps) for slot in reads if slot is not None}
+        for slot, n in last.items():
+            if slot != self.result and slot >= len(self.weight_slots) and slot not in self.constants:
+                self.steps[n][3].append(slot)
+
+    def _slot(self, tensor: Tensor, new: bool = False) -> int:
+        if id(tensor) not in self.slots:
+            self.slots[id(tensor)] = len(self.slots)
+            if not new:  # made by nothing that was watched
+                self.constants[self.slots[id(tensor)]] = torch.from_numpy(np.array(tensor.numpy()))
+        return self.slots[id(tensor)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values: dict[int | None, Any] = dict(enumerate(self.weights))
+        values |= {None: None, len(self.weight_slots): x}
+        values |= {slot: constant.to(x.device) for slot, constant in self.constants.items()}
+        for function, reads, writes, forgotten in self.steps:
+            values[writes] = function(*[values[slot] for slot in reads])
+            for slot in forgotten:
+                del values[slot]
+        return values[self.result]
+
+
+def to_torch(model: nn.Module, x: np.ndarray) -> Program:
+    """The whole network, for inputs of the shape of x, in training; parameters come in the same order."""
+    tensor = Tensor(x)
+    with watched() as calls:
+        output = model.train()(tensor)
+    return Program(model, tensor, output, calls)
