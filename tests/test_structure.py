@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 
 # Each may import those before it, never one after it; the packages also their own parts.
 ORDER = (
-    "errors", "simulator", "device", "kernels", "tensor", "anomaly", "function", "recompute", "autograd", "ops", "table",
-    "diagnose", "probing", "derivative", "causes", "candidate", "smallest", "likeness", "gradcheck", "nn", "optim",
-    "amp", "data", "formats", "explain", "train", "labs", "minicnn", "models", "__main__", "examples",
+    "errors", "simulator", "device", "kernels", "tensor", "anomaly", "function", "recompute", "autograd", "ops",
+    "table", "diagnose", "probing", "derivative", "causes", "candidate", "smallest", "likeness", "gradcheck", "nn",
+    "optim", "amp", "data", "formats", "explain", "train", "labs", "minicnn", "models", "__main__", "examples",
 )  # fmt: skip
 MODELS_MAY = {"nn", "ops", "formats", "errors", "tensor", "models"}  # no training, no data: architectures only
 LATE = {  # imported when first needed, so that `import minicnn` is quick and works without them

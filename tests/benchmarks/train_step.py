@@ -141,7 +141,7 @@ class Theirs:
         self.args, self.torch = args, torch
         x, labels = data(args.models, args.batch)
         device = "cuda" if args.device == "cuda" else "cpu"
-        self.network = to_torch(network(args.models), x[:2]).to(device)
+        self.network = to_torch(network(args.models), x).to(device)
         self.x, self.labels = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=LR, momentum=MOMENTUM)
         self.graph: Any = None

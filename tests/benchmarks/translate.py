@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from minicnn import Tensor, nn
+from minicnn import device as devices
 from minicnn.function import Function
 
 
@@ -214,6 +215,6 @@ class Program(torch.nn.Module):
 def to_torch(model: nn.Module, x: np.ndarray) -> Program:
     """The whole network, for inputs of the shape of x, in training; parameters come in the same order."""
     tensor = Tensor(x)
-    with watched() as calls:
+    with devices.shapes_only(), watched() as calls:  # which op runs with what follows from shapes alone
         output = model.train()(tensor)
     return Program(model, tensor, output, calls)
