@@ -27,7 +27,7 @@ def expect(op: str, x: Any, name: str = "x") -> None:
 def array_of(op: str, name: str, value: Any) -> np.ndarray:
     """A copy of what is in a Tensor, array or list. Raises DTypeError for rows of different length."""
     try:
-        return np.array(devices.to_host(value.data) if isinstance(value, Tensor) else value)
+        return np.array(devices.to_host(value.data if isinstance(value, Tensor) else value))
     except (ValueError, TypeError):
         raise DTypeError(
             f"{op} takes an array as {name}, got {one_line(value)}: its rows must be equally long"

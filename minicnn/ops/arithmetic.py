@@ -338,7 +338,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     Errors as add; DTypeError if the condition is not bool.
     """
     device = condition.device if isinstance(condition, Tensor) else None
-    condition = array_of("where", "condition", condition)  # a copy: backward needs it unchanged
+    given = condition.data if isinstance(condition, Tensor) else condition
+    # A copy, since backward needs it unchanged; where it is, since a GPU's would have to be waited for.
+    condition = given.copy() if hasattr(given, "dtype") else array_of("where", "condition", given)
     if condition.dtype != bool:
         raise DTypeError(
             f"where needs a bool condition, got {condition.dtype} of shape {condition.shape}: compare first (x > 0)"

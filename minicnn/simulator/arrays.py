@@ -31,7 +31,8 @@ class ndarray:
     """An array on the simulated device."""
 
     __array_priority__ = 100
-    __slots__ = ("__weakref__", "_memory", "_np")
+    __slots__ = ("__weakref__", "_memory", "_np", "base")
+    base: ndarray | None  # the array that this one is a view of, if it is: the first of all, as CuPy's
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
@@ -40,6 +41,7 @@ class ndarray:
         kind = np.dtype(dtype)
         shape = tuple(shape) if isinstance(shape, tuple | list) else (int(shape),)
         pointer = memptr or memory.alloc(math.prod(shape) * kind.itemsize)
+        self.base = None
         self._memory = pointer.mem
         offset = pointer.ptr - pointer.mem.ptr
         self._np = np.ndarray(shape, kind, pointer.mem.block.bytes, offset, strides, "F" if order == "F" else "C")
@@ -141,6 +143,7 @@ class ndarray:
     def _view(self, view: np.ndarray) -> ndarray:
         array = object.__new__(ndarray)
         array._memory, array._np = self._memory, view
+        array.base = self if self.base is None else self.base
         return array
 
     def reshape(self, *shape: Any, order: str = "C") -> ndarray:
@@ -175,7 +178,7 @@ class ndarray:
     def borrowed(self) -> ndarray:
         """The same elements, without keeping the memory from being freed: what waiting work and graphs hold."""
         array = self._view(self._np)
-        array._memory = Borrowed(self._memory)  # type: ignore[assignment]
+        array._memory, array.base = Borrowed(self._memory), None  # type: ignore[assignment]
         return array
 
     # ---- elements
