@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from minicnn import Tensor
+from minicnn.errors import ShapeError
 from minicnn.nn import AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, ReLU, Sequential
 
 from .branches import Branches, Conv, Steps
@@ -98,6 +99,12 @@ class BNInception(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
+        if any(size % 4 for size in x.shape[2:]):
+            error = ShapeError(
+                f"3c and 4e halve only even sizes, so maps behind the stem need multiples of 4, got {x.shape}"
+            )
+            error.advice = "use images whose sides are multiples of 32"
+            raise error
         for name in TABLE:
             x = getattr(self, name)(x)
         return self.fc(self.dropout(self.avgpool(x).flatten(1)))

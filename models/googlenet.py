@@ -62,7 +62,7 @@ class GoogLeNetOutput(NamedTuple):
 
 
 class AuxiliaryHead(nn.Module):
-    """Pool to 4 × 4, convolve 1 × 1 to 128 channels, two linear layers (section 5)."""
+    """Pool to 4 × 4, 1 × 1 convolution to 128 channels, two linear layers (section 5)."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float, unit: Unit, pool: Pool):
         super().__init__()
@@ -73,10 +73,10 @@ class AuxiliaryHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.pool(x)
-        if pooled.shape[2:] != (4, 4):
-            hint = "train with images of 224 × 224, or build the network with aux_logits=False"
-            raise ShapeError(f"an auxiliary head takes a map of 14 × 14, got shape {x.shape}: {hint}")
+        if (pooled := self.pool(x)).shape[2:] != (4, 4):
+            error = ShapeError(f"an auxiliary head takes a map of 14 × 14, got shape {x.shape}")
+            error.advice = "train with images of 224 × 224, or build the network with aux_logits=False"
+            raise error
         x = self.fc1(self.conv(pooled).flatten(1), relu=True)
         return self.fc2(self.dropout(x))
 

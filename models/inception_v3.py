@@ -131,8 +131,9 @@ class AuxiliaryHead(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[2:]) < 17:
-            hint = "train with images of 299 × 299 or more, or build the network with aux_logits=False"
-            raise ShapeError(f"the auxiliary head takes a map of at least 17 × 17, got shape {x.shape}: {hint}")
+            error = ShapeError(f"the auxiliary head takes a map of at least 17 × 17, got shape {x.shape}")
+            error.advice = "train with images of 299 × 299 or more, or build the network with aux_logits=False"
+            raise error
         x = self.conv1(self.conv0(ops.avg_pool2d(x, 5, stride=3)))
         return self.fc(ops.global_avg_pool2d(x).flatten(1))
 

@@ -216,6 +216,16 @@ def test_head_of_v3_while_training():
         assert without(Tensor(np.zeros((2, 3, 128, 128), np.float32))).shape == (2, 7)
 
 
+def test_bn_inception_takes_multiples_of_32():
+    """What 3 × 3 with stride 2 makes of an odd size, a pool that rounds up does not."""
+    with shapes_only():
+        model = blank("bn_inception")
+        for height, width in ((32, 64), (160, 96)):
+            assert model(Tensor(np.zeros((2, 3, height, width), np.float32))).shape == (2, 1000)
+        with pytest.raises(ShapeError, match=r"multiples of 4, got \(2, 192, 28, 26\): use images .* multiples of 32$"):
+            model(Tensor(np.zeros((2, 3, 224, 208), np.float32)))
+
+
 def test_head_of_v3_looks_at_6e():
     """The last of the five modules at 17 × 17; in the state it stands behind it."""
     model = blank("inception_v3").train()

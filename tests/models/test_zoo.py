@@ -27,6 +27,9 @@ from .parity import loss_of
 ALL = models.list_models()
 SIZES = {
     "alexnet_2012": 227,
+    "bn_inception": 64,  # a multiple of 32
+    "googlenet_2014": 224,
+    "inception_v3": 299,
     "lenet5": 32,
     "lenet5_1998": 32,
     "zfnet": 224,
@@ -46,6 +49,7 @@ def smallest_of_each_builder():
 def numeric():
     """Every network; those that are no representatives, or have very many parameters, marked as slow."""
     default = {name for name in smallest_of_each_builder() if models.counts(name)[0] < 40e6}
+    default.discard("inception_v3")  # its auxiliary head needs large images
     return [pytest.param(name, marks=() if name in default else pytest.mark.slow) for name in ALL]
 
 
