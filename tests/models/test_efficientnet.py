@@ -160,8 +160,9 @@ def test_projections_are_linear_and_a_block_without_projection_is_not():
     """Fused with expansion 1 is one convolution, which keeps its activation: outputs then are those of SiLU."""
     x = Tensor(images(3, 16, 8, 8).astype(np.float32))
     projected = MBConv(Row(6, 3, 1, 24, 1), 16, 1, 0.0, Style())(x).numpy()
+    fused = MBConv(Row(4, 3, 1, 24, 1, 0, fused=True), 16, 1, 0.0, Style())(x).numpy()
     alone = MBConv(Row(1, 3, 1, 24, 1, 0, fused=True), 16, 1, 0.0, Style())(x).numpy()
-    assert projected.min() < -1 and alone.min() > -0.2785  # SiLU's minimum
+    assert projected.min() < -1 and fused.min() < -1 and alone.min() > -0.2785  # SiLU's minimum
 
 
 def test_dropped_branches_grow_linearly_with_depth():
