@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
     expand: how many times wider than its input a block is inside. squeeze: hidden channels of squeeze-and-excitation
     as a part of the block's input (not of its inside), 0 for none. fused: one dense convolution in the place of the
-    1 × 1 that expands and the depthwise one (EfficientNetV2).
+    1 × 1 that expands and the depthwise one, and no squeeze-and-excitation (EfficientNetV2).
     """
 
     expand: int
@@ -75,11 +75,8 @@ class MixConv2d(Module):
             self.add_module(str(group), style.conv(i, o, kernel, stride, groups=i if depthwise else 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        first, parts = 0, []
-        for channels, conv in zip(self.inputs, self.children(), strict=True):
-            parts.append(conv(x[:, first : first + channels]))
-            first += channels
-        return ops.concat(parts, axis=1)
+        groups = ops.split(x, self.inputs, axis=1)
+        return ops.concat([conv(group) for conv, group in zip(self.children(), groups, strict=True)], axis=1)
 
 
 def _split(channels: int, groups: int) -> list[int]:

@@ -17,7 +17,7 @@ HEAD, STYLE = 1280, Style(eps=1e-3)
 
 def fused(expand: int, stride: int, channels: int, repeats: int) -> tuple[Row]:
     """A stage of Fused-MBConv blocks, 3 × 3, without squeeze-and-excitation."""
-    return (Row(expand, 3, stride, channels, repeats, squeeze=0, fused=True),)
+    return (Row(expand, 3, stride, channels, repeats, fused=True),)
 
 
 def mbconv(expand: int, stride: int, channels: int, repeats: int) -> tuple[Row]:

@@ -143,7 +143,7 @@ def test_tensorflows_networks_pad_below_and_right_where_one_side_must_do(name):
 # --- blocks ---
 
 
-@pytest.mark.parametrize("row", [Row(6, 5, 1, 16, 1), Row(4, 3, 1, 16, 1, 0, fused=True), Row(1, (3, 5), 1, 16, 1)])
+@pytest.mark.parametrize("row", [Row(6, 5, 1, 16, 1), Row(4, 3, 1, 16, 1, fused=True), Row(1, (3, 5), 1, 16, 1)])
 def test_with_a_branch_of_zeros_a_block_is_its_input(row):
     block = MBConv(row, 16, 1, drop=0.0, style=Style())
     init.zeros_(modules(block, BatchNorm2d)[-1].weight)
@@ -160,8 +160,8 @@ def test_projections_are_linear_and_a_block_without_projection_is_not():
     """Fused with expansion 1 is one convolution, which keeps its activation: outputs then are those of SiLU."""
     x = Tensor(images(3, 16, 8, 8).astype(np.float32))
     projected = MBConv(Row(6, 3, 1, 24, 1), 16, 1, 0.0, Style())(x).numpy()
-    fused = MBConv(Row(4, 3, 1, 24, 1, 0, fused=True), 16, 1, 0.0, Style())(x).numpy()
-    alone = MBConv(Row(1, 3, 1, 24, 1, 0, fused=True), 16, 1, 0.0, Style())(x).numpy()
+    fused = MBConv(Row(4, 3, 1, 24, 1, fused=True), 16, 1, 0.0, Style())(x).numpy()
+    alone = MBConv(Row(1, 3, 1, 24, 1, fused=True), 16, 1, 0.0, Style())(x).numpy()
     assert projected.min() < -1 and fused.min() < -1 and alone.min() > -0.2785  # SiLU's minimum
 
 
