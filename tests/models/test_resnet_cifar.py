@@ -136,8 +136,11 @@ def test_a_last_norm_and_relu_stand_before_the_mean():
 def test_dropout_of_wide_networks_stands_before_the_second_convolution():
     minicnn.manual_seed(1)
     block = PreActBasic(4, 4, 1, False, dropout=1.0).train()
+    seen = []
+    block.conv2.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].numpy()))
     x = images(2, 4, 3, 3).astype(np.float32)
     np.testing.assert_array_equal(block(Tensor(x)), x)
+    assert (seen[0] == 0).all()
     model = build("wrn_16_8", dropout=0.3)
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.0, 0.3} and model.head.dropout.p == 0.0
 
