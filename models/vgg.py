@@ -34,17 +34,17 @@ class VGG(Network):
     def __init__(self, depths: tuple[int, ...], batch_norm: bool, num_classes: int, in_channels: int, dropout: float):
         super().__init__()
         self.features = nn.Sequential()
-        for depth, width in zip(depths, WIDTHS, strict=True):
-            for _ in range(depth):
-                self.features.append(nn.Conv2d(in_channels, width, 3, padding=1))
-                if batch_norm:
-                    self.features.append(nn.BatchNorm2d(width))
-                self.features.append(nn.ReLU())
-                in_channels = width
-            self.features.append(nn.MaxPool2d(2))
-            self.stages += (f"features.{len(self.features) - 1}",)
-        self.avgpool = nn.AdaptiveAvgPool2d(7)
-        with nn.init.skip():  # these are most of the weights, and get their numbers below
+        with nn.init.skip():  # all weights get their numbers once, below
+            for depth, width in zip(depths, WIDTHS, strict=True):
+                for _ in range(depth):
+                    self.features.append(nn.Conv2d(in_channels, width, 3, padding=1))
+                    if batch_norm:
+                        self.features.append(nn.BatchNorm2d(width))
+                    self.features.append(nn.ReLU())
+                    in_channels = width
+                self.features.append(nn.MaxPool2d(2))
+                self.stages += (f"features.{len(self.features) - 1}",)
+            self.avgpool = nn.AdaptiveAvgPool2d(7)
             self.classifier = nn.Sequential(
                 nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), nn.Dropout(dropout),
                 nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(dropout),
