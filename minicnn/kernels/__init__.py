@@ -337,8 +337,9 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
 
 
 @kernel
-def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
-    """One step of Adam on p, in place; mean and square (running averages of g and g²) are updated too."""
+def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, steps):
+    """One step of Adam on all params, in place; means and squares (running averages of g and g²) are updated too.
+    steps counts for each parameter how many it has had, this one included."""
 
 
 @kernel

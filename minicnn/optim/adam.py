@@ -45,13 +45,13 @@ class Adam(Optimizer):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def update(self, params: list[Any], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
-        for p, g, state in zip(params, grads, states, strict=True):
+        for p, state in zip(params, states, strict=True):
             if not state:
                 mean, square = (kernels.full(p.shape, 0, p.dtype) for _ in range(2))
                 state.update(mean=mean, square=square, count=np.array(0, np.int64))
             state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
-            kernels.adam_step(
-                p, g, state["mean"], state["square"], group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
-                int(state["count"]),
-            )  # fmt: skip
+        means, squares, counts = ([state[slot] for state in states] for slot in self.slots)
+        kernels.adam_step(
+            params, grads, means, squares, group["lr"], *group["betas"], group["eps"], group["weight_decay"],
+            list(map(int, counts)),
+        )  # fmt: skip

@@ -20,21 +20,22 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
         p -= lr * g
 
 
+def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, steps):
+    for p, g, mean, square, step in zip(params, grads, means, squares, steps, strict=True):
+        if weight_decay:
+            g = g + weight_decay * p
+        mean *= beta1
+        mean += (1 - beta1) * g
+        square *= beta2
+        square += (1 - beta2) * g * g
+        unbiased_mean = mean / (1 - beta1**step)
+        unbiased_square = square / (1 - beta2**step)
+        p -= lr * unbiased_mean / (np.sqrt(unbiased_square) + eps)
+
+
 def unscale(arrays, factor):
     finite = True
     for array in arrays:
         array *= array.dtype.type(factor)
         finite &= bool(np.isfinite(array).all())
     return np.bool_(finite)
-
-
-def adam_step(p, g, mean, square, lr, beta1, beta2, eps, weight_decay, step):
-    if weight_decay:
-        g = g + weight_decay * p
-    mean *= beta1
-    mean += (1 - beta1) * g
-    square *= beta2
-    square += (1 - beta2) * g * g
-    unbiased_mean = mean / (1 - beta1**step)
-    unbiased_square = square / (1 - beta2**step)
-    p -= lr * unbiased_mean / (np.sqrt(unbiased_square) + eps)
