@@ -51,7 +51,8 @@ class Adam(Optimizer):
                 state.update(mean=mean, square=square, count=np.array(0, np.int64))
             state["count"] = state["count"] + 1  # of this parameter: one that joins later starts its own averages
         means, squares, counts = ([state[slot] for state in states] for slot in self.slots)
+        beta1, beta2 = group["betas"]
         kernels.adam_step(
-            params, grads, means, squares, group["lr"], *group["betas"], group["eps"], group["weight_decay"],
-            list(map(int, counts)),
+            params, grads, means, squares, group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
+            [int(count) for count in counts],
         )  # fmt: skip

@@ -29,9 +29,24 @@ HOMES = {
         "max_unpool2d",
         "adaptive": "adaptive_avg_pool2d adaptive_avg_pool2d_transpose adaptive_max_pool2d",
         "resize": "resize2d resize2d_transpose",
+        "activation": "relu relu_mask tanh sigmoid relu6 hard_sigmoid clip_mask leak elu softplus sign "
+        "silu silu_slope gelu gelu_slope gelu_tanh gelu_tanh_slope hard_swish hard_swish_slope mish mish_slope",
+        "arrays": "add sub mul div neg power exp log sqrt absolute maximum minimum log1p expm1 sin cos reciprocal "
+        "floor rint where compare full broadcast_to copy reshape transpose cast pad roll",
+        "index": "getitem add_at gather scatter_add concat pad_with_copies fold_copies",
+        "losses": "binary_cross_entropy sigmoid_focal_loss smooth_l1",
+        "lrn": "channel_sum local_response_norm local_response_norm_gradient",
+        "norm": "batch_norm batch_norm_gradient track_statistics standardize",
+        "random": "random_bits",
+        "reduce": "sum amax argmax argmin logsumexp",
+        "softmax": "softmax log_softmax class_targets negative_log_likelihood softmax_cross_entropy "
+        "softmax_cross_entropy_gradient",
+        "steps": "sgd_step adam_step",
     }.items()
     for name in names.split()
 }
+
+TAKE_HOST_ARRAYS = {"getitem", "add_at"}  # NumPy understands an index better than anybody
 
 
 def __getattr__(name: str) -> Any:
@@ -41,7 +56,7 @@ def __getattr__(name: str) -> Any:
         kernel = getattr(importlib.import_module(f".{HOMES[name]}", __name__), name)
     else:
         kernel = on_host(name)
-    globals()[name] = _fetching(kernel)
+    globals()[name] = kernel if name in TAKE_HOST_ARRAYS else _fetching(kernel)
     return globals()[name]
 
 

@@ -5,6 +5,8 @@
 //
 // f gets ACC and gives ACC: what is stored narrow is computed wide.
 #pragma once
+#include "types.cuh"
+
 #include "common.cuh"
 
 #define PACK int(16 / sizeof(REAL))

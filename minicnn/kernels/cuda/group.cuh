@@ -7,6 +7,8 @@
 // One thread where rows are short, or where neighbouring rows lie side by side in memory (a warp then reads what is side
 // by side too); a warp or a block where the row itself is what lies side by side.
 #pragma once
+#include "types.cuh"
+
 #include "common.cuh"
 
 // The group's sum or largest, for all of its threads. `shared` has room for one T of each warp.

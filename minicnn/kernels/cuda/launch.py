@@ -37,8 +37,11 @@ THREADS = 256  # of a block, where nothing asks for another number
 MOST_BLOCKS = 1 << 16  # a kernel's loop does the rest
 MOST = 2**31 - 1  # what an int holds
 
-REAL = {"float16": "__half", "float32": "float", "float64": "double", "bool": "bool", "uint8": "unsigned char",
-        "int32": "int", "uint32": "unsigned", "int64": "long long"}  # fmt: skip
+REAL = {  # dtype -> type; types.cuh has those of whole numbers
+    "float16": "__half", "float32": "float", "float64": "double", "bool": "bool",
+    "int8": "int8", "int16": "int16", "int32": "int", "int64": "int64",
+    "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64",
+}  # fmt: skip
 ACC = {"float16": "float", "float32": "float"}  # of the others: REAL itself
 
 

@@ -10,6 +10,8 @@
 //     operations   about 2·window + 40 for each number (the power)
 //     bytes        8 for each number of float32, and the halo again for each strip; the gradient, in two kernels with
 //                  two arrays between them, 28
+#include "types.cuh"
+
 #include "common.cuh"
 
 #define STRIP 16

@@ -23,6 +23,7 @@ def batch_norm(
     y, channels, inner = empty(x.shape, x.dtype), x.shape[1], math.prod(x.shape[2:])
     packed, groups = _packs(inner, y, x, residual)
     slices, parts = 0, None
+    values: tuple[Any, ...]
     if mean is None:
         slices, per_slice = _slices(channels, groups // max(channels, 1))
         parts = empty((channels, slices, 3), np.float64)
@@ -57,7 +58,7 @@ def batch_norm_gradient(
     parts, slopes = empty((channels, slices, 2), np.float64), empty((channels, 5), wide(x.dtype))
     mean, var = (contiguous(s.astype(np.float64, copy=False)) for s in (mean, var))
     clip = (cap is not None, float(cap or 0))
-    values = (parts, gy, x, y, *clip, mean, channels, inner, slices, per_slice, of_channel, packed)
+    values: tuple[Any, ...] = (parts, gy, x, y, *clip, mean, channels, inner, slices, per_slice, of_channel, packed)
     kernel("norm.cu", "gradient_parts", x.dtype)((channels * slices,), values)
     scale = (x, 0) if w is None else (contiguous(w), 1)
     values = (slopes, gw, gb, parts, slices, mean, var, *scale, float(eps), count, channels)

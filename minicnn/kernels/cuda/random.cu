@@ -12,6 +12,8 @@
 //
 //     operations   about 25 integer instructions for each word (20 multiplications for 4 words)
 //     bytes        4 written for each word; a mask of float32 is those 4 and no more
+#include "types.cuh"
+
 #include "common.cuh"
 
 struct __align__(16) Words {

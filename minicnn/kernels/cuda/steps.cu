@@ -9,6 +9,8 @@
 //
 //     operations   2 to 12 for each number
 //     bytes        of float32: SGD p and g read, p written, 12; with momentum v too, 20; Adam p, g, m, s, 28
+#include "types.cuh"
+
 #include "common.cuh"
 
 #define CHUNK 4096
