@@ -7,12 +7,11 @@ is not known until recording ends (where gradients lie) is written when it has e
     recording = Recording(device)            where a graph's numbers lie, on the device
     with recording.recorded():               while the stream is capturing
         step()
-    recording.write()                        once it is not
-    for each step:
+    for each step:                           once it is not
         with recording.renewed(calls):       inside, optimizers launch nothing: they say their numbers
             optimizer.step()
-        recording.write()
-        graph.launch()
+        recording.write(stream)
+        graph.launch(stream)
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ class Recording:
         self.tables: list[tuple[Any, np.ndarray]] = []  # where it lies, and what is to stand there
         self.renewing: Iterator[int] | None = None  # over the tables, in the order in which they were made
         self.replayed = self.library.zeros(1, np.uint64)
+        self.calls = 0  # what is to stand there
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
@@ -64,12 +64,12 @@ class Recording:
                 yield
             finally:
                 self.renewing = None
-        self.replayed.set(np.array([calls], np.uint64))
+        self.calls = calls
 
-    def write(self) -> None:
-        """Put all tables where the graph reads them."""
-        for table, contents in self.tables:
-            table.set(contents)
+    def write(self, stream: Any) -> None:
+        """Put all numbers where the graph reads them, after what the stream does now and before what it does next."""
+        for array, contents in (*self.tables, (self.replayed, np.array([self.calls], np.uint64))):
+            array.set(contents, stream=stream)
 
     def table(self, contents: np.ndarray) -> Any:
         """An array on the device that will hold the contents."""
@@ -78,7 +78,8 @@ class Recording:
             array = self.tables[place][0]
             self.tables[place] = array, contents
         else:
-            array = self.library.empty(contents.shape, contents.dtype)
+            with self.library.cuda.Stream.null:  # no part of what the graph repeats
+                array = self.library.empty(contents.shape, contents.dtype)
             self.tables.append((array, contents))
         return array
 

@@ -49,7 +49,7 @@ def test_a_recorded_call_is_moved_on(device):
         for calls in (0, 1, 5):
             with recording.renewed(calls):
                 pass
-            with stream:
-                graph.launch(stream)
+            recording.write(stream)
+            graph.launch(stream)
             stream.synchronize()
             np.testing.assert_array_equal(xp.asnumpy(words), reference.random_bits(1, 2**32 - 2 + calls, 9))

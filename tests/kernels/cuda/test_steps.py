@@ -123,9 +123,8 @@ def test_a_recorded_step_with_other_numbers(xp, device):
     for number in rates:
         with recording.renewed(0):
             step(number)
-        recording.write()
-        with stream:
-            graph.launch(stream)
+        recording.write(stream)
+        graph.launch(stream)
         stream.synchronize()
         readable.adam_step(*lists, rates[number], 0.8, 0.95, 1e-3, 0.0, [number] * len(SIZES))
         same(xp, found, lists, np.float32)
