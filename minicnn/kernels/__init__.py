@@ -327,6 +327,12 @@ def random_bits(seed, call, n):
     """n words (uint32) of Philox4x32-10: key = seed (64 bits), counter = (block index, call), 64 bits each."""
 
 
+@kernel
+def dropout_mask(seed, call, p, shape, dtype):
+    """1/(1 − p) where word i of random_bits(seed, call, ...) is at least p·2³², else 0: of element i in row-major
+    order."""
+
+
 # --- optimizer steps: these work in place -----------------------------------------------------------------------------
 
 

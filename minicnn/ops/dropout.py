@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .. import kernels
@@ -23,9 +22,7 @@ class Dropout(Function):
     """
 
     def forward(self, x, p, seed, call, decisions):
-        words = kernels.reshape(kernels.random_bits(seed, call, math.prod(decisions)), decisions)
-        kept = kernels.cast(kernels.compare(words, min(round(p * 2**32), 2**32 - 1), "greater_equal"), x.dtype)
-        mask = kernels.mul(kept, x.dtype.type(1 / (1 - p) if p < 1 else 0))
+        mask = kernels.dropout_mask(seed, call, p, decisions, x.dtype)
         self.save(mask)
         return kernels.mul(x, mask)
 

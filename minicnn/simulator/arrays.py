@@ -206,7 +206,8 @@ class ndarray:
             target._np[plain] = source
             flags = written_flags(target)
             if flags is not None:
-                flags[plain] = 1
+                for byte in range(target.itemsize):
+                    flags[..., byte][plain] = 1  # the index is one of elements: its ... must not reach their bytes
 
         current_stream().push(run, [self._memory, *memories([index, value])], "an assignment")
 

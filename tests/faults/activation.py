@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minicnn.device import generator
@@ -170,7 +172,13 @@ def redrawn(self, gy):
 
 def halves(right):
     """Two threads, each with a stream of its own."""
-    return lambda seed, call, n: np.concatenate([right(seed, call, (n + 1) // 2), right(seed + 1, call, n // 2)])
+
+    def mask(seed, call, p, shape, dtype):
+        n = math.prod(shape)
+        parts = right(seed, call, p, ((n + 1) // 2,), dtype), right(seed + 1, call, p, (n // 2,), dtype)
+        return np.concatenate(parts).reshape(shape)
+
+    return mask
 
 
 NOISE = (
@@ -181,7 +189,7 @@ NOISE = (
     Fault("mask of channels redrawn in backward", "dropout2d", "layers without a saved mask",
           backward(Dropout2d, redrawn), "gradient_is_the_derivative"),
     Fault("mask depends on the threads", "dropout2d", "one generator for each thread",
-          kernel("random_bits", halves, cpu), "forward_is_the_oracle", device="cpu"),
+          kernel("dropout_mask", halves, cpu), "forward_is_the_oracle", device="cpu"),
     Fault("branch not rescaled", "stochastic_depth", "the paper scales in evaluation instead",
           forward(StochasticDepth, lambda right: lambda self, x, p, **place: right(self, x, p, **place)
                   * x.dtype.type(1 - p)), "forward_is_the_oracle"),

@@ -81,6 +81,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "^ np.uint64(key1), a & low)": PYTHONS,
         "random_bits: c0, c1, c2, c3 = (b >> np.uint64(32) ^ c1 ^ np.uint64(key0), b & low, a >> "
         "np.uint64(32) ^ c3 ^ key1, a & low)": PYTHONS,
+        "dropout_mask: kept = words > min(round(p * 2 ** 32), 2 ** 32 - 1)": "one word in 2³² decides otherwise",
+        "dropout_mask: return kept.astype(dtype) * (1 / (1 - p) if p < 1 else 0)": NUMPYS,
+        "dropout_mask: return kept.astype(dtype) * dtype.type(1 / (1 - p) if p < 1 else 1)":
+            "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(p * 2 ** 32, 2 ** 32 - 1)": "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(round(p * 2 ** 32), 3 ** 32 - 1)": "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(round(p * 2 ** 32), 2 ** 33 - 1)": "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(round(p * 2 ** 32), 2 ** 32 + 1)": "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(round(p * 2 ** 32), 2 ** 32 - 2)": "one word in 2³² decides otherwise",
+        "dropout_mask: kept = words >= min(round(p * 2 ** 32), 2 ** 32 - 0)": "one word in 2³² decides otherwise",
     },
     "kernels/reference/norm.py": {
         "batch_norm: y = np.clip(0, y, cap)": "of three numbers the middle one",
@@ -187,21 +197,6 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
     },
     "ops/dropout.py": {
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(p * 2 ** 32, 2 ** 32 - 1), "
-        "'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 3 ** 32 - "
-        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 33 - "
-        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 + "
-        "1), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 - "
-        "2), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: kept = kernels.cast(kernels.compare(words, min(round(p * 2 ** 32), 2 ** 32 - "
-        "0), 'greater_equal'), x.dtype)": "one word in 2³² decides otherwise",
-        "Dropout.forward: mask = kernels.mul(kept, x.dtype.type(1 / (1 - p) if p < 1 else 1))":
-            "one word in 2³² decides otherwise",
-        "Dropout.forward: mask = kernels.mul(kept, 1 / (1 - p) if p < 1 else 0)": PYTHONS,
         "_drop: return function.apply(x, p=p, seed=seed, call=call, decisions=decisions)": NUMPYS,
     },
     "ops/elementary.py": {

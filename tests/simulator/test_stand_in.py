@@ -267,6 +267,11 @@ def test_reading_what_nothing_has_written():
             scale(xp.empty(32, np.float32), y)
         y[3, 7] = 0.0
         assert float((y + 1).sum()) == 2 * sum(range(31)) + 32
+        z = xp.empty((2, 3), np.float32)
+        z[None, ..., 1] = 5.0  # column 1, not byte 1 of everything
+        assert float(z[:, 1].sum()) == 10
+        with pytest.raises(KernelError, match=r"reads 2 elements"):
+            z[:, 0].sum()
 
 
 # ---- memory

@@ -54,6 +54,7 @@ COMPILED = {
     "resize2d": "resize",
     "resize2d_transpose": "resize",
     "random_bits": "random",
+    "dropout_mask": "random",
     "sgd_step": "steps",
     "softmax_cross_entropy": "losses",
     "softmax_cross_entropy_gradient": "losses",

@@ -15,6 +15,8 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .compile import jit
@@ -33,6 +35,12 @@ def random_bits(seed: int, call: int, n: int) -> np.ndarray:
     threads = 1 if n < SMALL else get_num_threads()
     parallel_for(len(words) // 4, philox_blocks, start, words, threads=threads)
     return words[:n]
+
+
+def dropout_mask(seed: int, call: int, p: float, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """1/(1 − p) where the word is at least p·2³², else 0."""
+    kept = random_bits(seed, call, math.prod(shape)).reshape(shape) >= min(round(p * 2**32), LOW)
+    return kept.astype(dtype) * dtype.type(1 / (1 - p) if p < 1 else 0)
 
 
 @jit

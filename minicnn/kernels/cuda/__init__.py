@@ -37,11 +37,11 @@ HOMES = {
         "losses": "binary_cross_entropy sigmoid_focal_loss smooth_l1",
         "lrn": "channel_sum local_response_norm local_response_norm_gradient",
         "norm": "batch_norm batch_norm_gradient track_statistics standardize",
-        "random": "random_bits",
+        "random": "random_bits dropout_mask",
         "reduce": "sum amax argmax argmin logsumexp",
         "softmax": "softmax log_softmax class_targets negative_log_likelihood softmax_cross_entropy "
         "softmax_cross_entropy_gradient",
-        "steps": "sgd_step adam_step",
+        "steps": "sgd_step adam_step unscale",
     }.items()
     for name in names.split()
 }

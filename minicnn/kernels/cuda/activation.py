@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from .launch import contiguous, empty, kernel
+from .launch import contiguous, empty, kernel, library
 
 PACK = 16  # bytes that a thread reads at once
 
@@ -24,35 +23,95 @@ def elementwise(file: str, name: str, *arrays: Any, numbers: tuple[float, ...] =
     return y
 
 
-def _of(name: str, arrays: int = 1) -> Callable[..., Any]:
-    """The function of activation.cu that takes so many arrays, and then numbers."""
-
-    def activation(*args: Any) -> Any:
-        return elementwise("activation.cu", name, *args[:arrays], numbers=args[arrays:])
-
-    return activation
+def _of_one(name: str, x: Any, *numbers: float) -> Any:
+    return elementwise("activation.cu", name, x, numbers=numbers)
 
 
-relu = _of("relu")
-relu_mask = _of("relu_mask", arrays=2)
-tanh = _of("hyperbolic_tangent")  # CUDA has a function tanh already
-sigmoid = _of("sigmoid")
-relu6 = _of("relu6")
-hard_sigmoid = _of("hard_sigmoid")
-clip_mask = _of("clip_mask", arrays=2)
-elu = _of("elu")
-softplus = _of("softplus")
-sign = _of("sign")
-silu = _of("silu")
-silu_slope = _of("silu_slope", arrays=2)
-gelu = _of("gelu")
-gelu_slope = _of("gelu_slope", arrays=2)
-gelu_tanh = _of("gelu_tanh")
-gelu_tanh_slope = _of("gelu_tanh_slope", arrays=2)
-hard_swish = _of("hard_swish")
-hard_swish_slope = _of("hard_swish_slope", arrays=2)
-mish = _of("mish")
-mish_slope = _of("mish_slope", arrays=2)
+def _of_two(name: str, g: Any, x: Any, *numbers: float) -> Any:
+    return elementwise("activation.cu", name, g, x, numbers=numbers)
+
+
+# --- what kernels/__init__.py says of them ----------------------------------------------------------------------------
+
+
+def relu(x: Any) -> Any:
+    return _of_one("relu", x)
+
+
+def relu_mask(g: Any, y: Any) -> Any:
+    return _of_two("relu_mask", g, y)
+
+
+def tanh(x: Any) -> Any:
+    return _of_one("hyperbolic_tangent", x)  # CUDA has a function tanh already
+
+
+def sigmoid(x: Any) -> Any:
+    return _of_one("sigmoid", x)
+
+
+def relu6(x: Any) -> Any:
+    return _of_one("relu6", x)
+
+
+def hard_sigmoid(x: Any) -> Any:
+    return _of_one("hard_sigmoid", x)
+
+
+def clip_mask(g: Any, y: Any, low: float, high: float) -> Any:
+    return _of_two("clip_mask", g, y, low, high)
+
+
+def elu(x: Any, alpha: float, scale: float) -> Any:
+    return _of_one("elu", x, alpha, scale)
+
+
+def softplus(x: Any, beta: float, threshold: float) -> Any:
+    return _of_one("softplus", x, beta, threshold)
+
+
+def sign(x: Any) -> Any:
+    return _of_one("sign", x) if x.dtype.kind in "fV" else library().sign(x)
+
+
+def silu(x: Any) -> Any:
+    return _of_one("silu", x)
+
+
+def silu_slope(g: Any, x: Any) -> Any:
+    return _of_two("silu_slope", g, x)
+
+
+def gelu(x: Any) -> Any:
+    return _of_one("gelu", x)
+
+
+def gelu_slope(g: Any, x: Any) -> Any:
+    return _of_two("gelu_slope", g, x)
+
+
+def gelu_tanh(x: Any) -> Any:
+    return _of_one("gelu_tanh", x)
+
+
+def gelu_tanh_slope(g: Any, x: Any) -> Any:
+    return _of_two("gelu_tanh_slope", g, x)
+
+
+def hard_swish(x: Any) -> Any:
+    return _of_one("hard_swish", x)
+
+
+def hard_swish_slope(g: Any, x: Any) -> Any:
+    return _of_two("hard_swish_slope", g, x)
+
+
+def mish(x: Any) -> Any:
+    return _of_one("mish", x)
+
+
+def mish_slope(g: Any, x: Any) -> Any:
+    return _of_two("mish_slope", g, x)
 
 
 def leak(g: Any, x: Any, slope: Any) -> Any:

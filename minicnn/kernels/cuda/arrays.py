@@ -9,44 +9,92 @@ CuPy's since version 14: a Python number takes the dtype of the array beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .launch import empty, library
 
-
-def _cupys(name: str) -> Callable[..., Any]:
-    """CuPy's function of that name, on the device that is computing."""
-
-    def function(*args: Any) -> Any:
-        return getattr(library(), name)(*args)
-
-    function.__name__ = function.__qualname__ = name
-    return function
-
-
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
-add = _cupys("add")
-sub = _cupys("subtract")
-mul = _cupys("multiply")
-div = _cupys("divide")
-neg = _cupys("negative")
-power = _cupys("power")
-exp = _cupys("exp")
-log = _cupys("log")
-sqrt = _cupys("sqrt")
-absolute = _cupys("absolute")
-maximum = _cupys("maximum")
-minimum = _cupys("minimum")
-log1p = _cupys("log1p")
-expm1 = _cupys("expm1")
-sin = _cupys("sin")
-cos = _cupys("cos")
-reciprocal = _cupys("reciprocal")
-floor = _cupys("floor")
-rint = _cupys("rint")
-where = _cupys("where")
+
+def add(a, b):
+    return library().add(a, b)
+
+
+def sub(a, b):
+    return library().subtract(a, b)
+
+
+def mul(a, b):
+    return library().multiply(a, b)
+
+
+def div(a, b):
+    return library().divide(a, b)
+
+
+def maximum(a, b):
+    return library().maximum(a, b)
+
+
+def minimum(a, b):
+    return library().minimum(a, b)
+
+
+def power(x, exponent):
+    return library().power(x, exponent)
+
+
+def neg(x):
+    return library().negative(x)
+
+
+def exp(x):
+    return library().exp(x)
+
+
+def log(x):
+    return library().log(x)
+
+
+def sqrt(x):
+    return library().sqrt(x)
+
+
+def absolute(x):
+    return library().absolute(x)
+
+
+def log1p(x):
+    return library().log1p(x)
+
+
+def expm1(x):
+    return library().expm1(x)
+
+
+def sin(x):
+    return library().sin(x)
+
+
+def cos(x):
+    return library().cos(x)
+
+
+def reciprocal(x):
+    return library().reciprocal(x)
+
+
+def floor(x):
+    return library().floor(x)
+
+
+def rint(x):
+    return library().rint(x)
+
+
+def where(condition, a, b):
+    return library().where(condition, a, b)
 
 
 def compare(a: Any, b: Any, how: str) -> Any:
@@ -56,8 +104,13 @@ def compare(a: Any, b: Any, how: str) -> Any:
 
 # --- shape ------------------------------------------------------------------------------------------------------------
 
-full = _cupys("full")
-broadcast_to = _cupys("broadcast_to")
+
+def full(shape, value, dtype):
+    return library().full(shape, value, dtype)
+
+
+def broadcast_to(x, shape):
+    return library().broadcast_to(x, shape)
 
 
 def copy(x: Any) -> Any:

@@ -54,9 +54,9 @@ def softmax_cross_entropy(z: Any, labels: Any, weight: Any, smoothing: float, di
 
 
 def _losses(x: Any, labels: Any, weight: Any, smoothing: float, divisor: float | None, logits: bool) -> Any:
-    losses = empty((x.shape[0], *x.shape[2:]), wide(x.dtype))
+    losses, x = empty((x.shape[0], *x.shape[2:]), wide(x.dtype)), contiguous(x)
     rows, n, inner, t = _rows(x.shape, 1)
-    values = (losses, contiguous(x), contiguous(labels), *_weights(weight, x), float(smoothing), float(divisor or 1))
+    values = (losses, x, contiguous(labels), *_weights(weight, x), float(smoothing), float(divisor or 1))
     kernel("softmax.cu", "class_losses", x.dtype)(row_blocks(rows, t), (*values, logits, rows, n, inner, t))
     if divisor is not None:
         losses = reduced("sum", losses, tuple(range(losses.ndim))).reshape(())
@@ -70,7 +70,7 @@ def softmax_cross_entropy_gradient(
     gz = empty(z.shape, z.dtype)
     rows, n, inner, t = _rows(z.shape, 1)
     arrays = gz, contiguous(g), contiguous(z), contiguous(labels)
-    values = (*arrays, *_weights(weight, z), float(smoothing), float(divisor or 1), g.ndim == 0, rows, n, inner, t)
+    values = (*arrays, *_weights(weight, gz), float(smoothing), float(divisor or 1), g.ndim == 0, rows, n, inner, t)
     kernel("softmax.cu", "cross_entropy_gradient", z.dtype)(row_blocks(rows, t), values)
     return gz
 

@@ -105,3 +105,26 @@ extern "C" __global__ void adam_step(const long long* table, const ACC* numbers,
         p -= lr * (mean / bias1) / (sqrt(square / bias2) + eps);
     });
 }
+
+// --- the gradients of a scaled loss -----------------------------------------------------------------------------------
+
+// Every p times numbers[0]; finite[b]: whether all results of block b are
+extern "C" __global__ void unscale(const long long* table, const ACC* numbers, bool* finite, int count) {
+    const Row row = *row_of_block((const Row*)table, count);
+    ACC factor = numbers[0];
+    bool own = true;
+    update(row, [&](ACC& p, ACC, ACC&, ACC&) {
+        p *= factor;
+        own = own && ACC(REAL(p)) - ACC(REAL(p)) == 0;  // ∞ − ∞ is NaN; and what is stored may be ∞ where p is not
+    });
+    bool all = __syncthreads_and(own);
+    if (threadIdx.x == 0) finite[blockIdx.x] = all;
+}
+
+// One block
+extern "C" __global__ void all_of(bool* result, const bool* finite, int n) {
+    bool own = true;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) own = own && finite[i];
+    bool all = __syncthreads_and(own);
+    if (threadIdx.x == 0) result[0] = all;
+}

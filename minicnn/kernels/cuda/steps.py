@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import device as devices
 from . import recording
-from .launch import contiguous, kernel, library
+from .launch import contiguous, empty, kernel, library
 from .reduce import wide
 
 CHUNK = 4096  # numbers of a block, as in steps.cu
@@ -44,10 +44,27 @@ def adam_step(
             _launch("adam_step", arrays[0], table, _numbers([*common, *bias], params[which[0]]))
 
 
+def unscale(arrays: Sequence[Any], factor: float) -> Any:
+    """Each array times a number, in place; and whether all results are finite, bool ()."""
+    finite, done = empty((max(_blocks(arrays), 1),), np.bool_), 0
+    for which in _by_dtype(arrays):
+        with _InPlace(_pick(arrays, which)) as (own,):
+            blocks = _blocks(own)
+            _launch("unscale", own, _table([own, own], []), _numbers([factor], own[0]), finite[done : done + blocks])
+            done += blocks
+    result = empty((), np.bool_)
+    if not recording.is_renewing():
+        kernel("steps.cu", "all_of", np.float32)((1,), (result, finite, done))
+    return result
+
+
 def _launch(name: str, params: Sequence[Any], table: Any, numbers: Any, *options: Any) -> None:
     if not recording.is_renewing():
-        blocks = sum(-(-p.size // CHUNK) for p in params)
-        kernel("steps.cu", name, params[0].dtype)((blocks,), (table, numbers, *options, len(params)))
+        kernel("steps.cu", name, params[0].dtype)((_blocks(params),), (table, numbers, *options, len(params)))
+
+
+def _blocks(params: Sequence[Any]) -> int:
+    return sum(-(-p.size // CHUNK) for p in params)
 
 
 def _by_dtype(params: Sequence[Any]) -> list[list[int]]:

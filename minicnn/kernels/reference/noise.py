@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -22,3 +24,9 @@ def random_bits(seed, call, n):
         )
         key0, key1 = (key0 + 0x9E3779B9) & 0xFFFFFFFF, (key1 + 0xBB67AE85) & 0xFFFFFFFF  # Weyl sequence
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32).reshape(-1)[:n]
+
+
+def dropout_mask(seed, call, p, shape, dtype):
+    words = random_bits(seed, call, math.prod(shape)).reshape(shape)
+    kept = words >= min(round(p * 2**32), 2**32 - 1)
+    return kept.astype(dtype) * dtype.type(1 / (1 - p) if p < 1 else 0)

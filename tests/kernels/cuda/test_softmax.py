@@ -70,6 +70,18 @@ def test_losses_of_classes(gpu, shape, weighted, smoothing, divisor, dtype):
     agree(found, reference.softmax_cross_entropy_gradient(g, z, *rest), **CLOSE[dtype])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_strided_logits(gpu, weighted):
+    z, labels, weight = example((6, 7), np.float32, weighted)
+    wanted = reference.softmax_cross_entropy(z, labels, weight, 0.1, None)
+    view, g = gpu.library.asarray(z.T.copy()).T, np.broadcast_to(np.float32(2), (6,))
+    agree(gpu.softmax_cross_entropy(view, labels, weight, 0.1, None), wanted, **CLOSE[np.float32])
+    gradient = gpu.softmax_cross_entropy_gradient(
+        gpu.library.broadcast_to(gpu.library.asarray(np.float32(2)), (6,)), view, labels, weight, 0.1, None
+    )
+    agree(gradient, reference.softmax_cross_entropy_gradient(g, z, labels, weight, 0.1, None), **CLOSE[np.float32])
+
+
 def test_impossible_classes(gpu):
     """A class of probability 0 costs nothing where it is not asked for: 0 · (−∞) is 0; where it is, the loss is ∞."""
     z = logits((3, 4), np.float32)

@@ -128,3 +128,30 @@ def test_a_recorded_step_with_other_numbers(xp, device):
         stream.synchronize()
         readable.adam_step(*lists, rates[number], 0.8, 0.95, 1e-3, 0.0, [number] * len(SIZES))
         same(xp, found, lists, np.float32)
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+def test_unscale(xp, dtype):
+    """In place, views too; one ∞ or NaN anywhere is found, and so is what only becomes ∞."""
+    (host,) = example(dtype, 1)
+    spoilt = [None] + [(i, value) for i, p in enumerate(host) if p.size for value in (np.inf, -np.inf, np.nan)]
+    spoilt += [(7, np.finfo(dtype).max)]
+    for strided, case in itertools.product((False, True), spoilt):
+        lists = [p.copy() for p in host]
+        if case:
+            lists[case[0]].flat[-1] = case[1]
+        found = on_device(xp, lists, strided)
+        finite = steps.unscale(found, 2.5)
+        with np.errstate(over="ignore"):
+            wanted = readable.unscale(lists, 2.5)
+        assert (finite.shape, finite.dtype) == ((), bool)
+        assert bool(xp.asnumpy(finite)) == wanted == (case is None)
+        same(xp, [found], [lists], dtype)
+
+
+def test_unscale_of_nothing_and_of_two_dtypes(xp):
+    assert bool(xp.asnumpy(steps.unscale([], 2.0)))
+    assert bool(xp.asnumpy(steps.unscale(on_device(xp, [np.zeros((0, 3), np.float32)]), 2.0)))
+    arrays = on_device(xp, [np.ones(5, np.float32), np.full(3, np.inf)])
+    assert not bool(xp.asnumpy(steps.unscale(arrays, 2.0)))
+    np.testing.assert_array_equal(xp.asnumpy(arrays[0]), np.full(5, 2))
