@@ -361,7 +361,7 @@ def mark_written(array: ndarray) -> None:
 
 def check_written(values: Any, name: str) -> None:
     """KernelError if an operation reads what nothing has written."""
-    if settings.current().build != "check":
+    if settings.build() != "check":
         return
     for array in arrays_in(values):
         flags = written_flags(array)

@@ -30,9 +30,10 @@ from .errors import CompileError, KernelError
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX") or "g++"
 
-# As nvcc does, a product and a sum become one fused multiply-add.
+# A large frame touches each page, so that it cannot jump over the one that ends the stack. A product and a sum become
+# one fused multiply-add, as nvcc has it.
 COMMON = ("-std=c++17", "-fPIC", "-w", "-fvisibility=hidden", "-fno-exceptions", "-fno-strict-aliasing",
-          "-ffp-contract=fast", "-march=native", "-pipe")  # fmt: skip
+          "-fstack-clash-protection", "-ffp-contract=fast", "-march=native", "-pipe")  # fmt: skip
 RUNTIME = {"fast": ("-O2",), "check": ("-O2", "-DSIM_CHECK")}
 INSTRUMENTED = ("-fsanitize=thread,undefined,float-cast-overflow",
                 "-fno-sanitize=vptr,null,object-size,nonnull-attribute", "--param", "tsan-distinguish-volatile=1",

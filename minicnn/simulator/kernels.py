@@ -22,6 +22,8 @@ DYNAMIC_LIMIT = 227 << 10
 class RawModule:
     """A file of kernels, compiled when one of them is first asked for."""
 
+    default_build = "fast"  # where nobody has chosen one
+
     def __init__(
         self, *, code: str | None = None, path: str | None = None, options: Sequence[str] = (), backend: str = "nvrtc",
         translate_cucomplex: bool = False, enable_cooperative_groups: bool = False,
@@ -41,24 +43,26 @@ class RawModule:
         self._module()
 
     def _module(self) -> Module:
-        build = settings.current().build
+        build = settings.build(self.default_build)
         if build not in self._compiled:
-            self._compiled[build] = Module(self.code, self.options, self.name_expressions, "RawModule.cu")
+            self._compiled[build] = Module(self.code, self.options, self.name_expressions, "kernel.cu", build)
         return self._compiled[build]
 
     def get_function(self, name: str) -> RawKernel:
         """The kernel of a name."""
-        functions = self._module().functions
-        if name not in functions:
-            known = ", ".join(functions) or "none"
-            raise CUDARuntimeError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name} (the kernels are: {known})")
-        kernel = RawKernel(self.code, name, self.options)
+        kernel = self._kernel_type()(self.code, name, self.options)
         kernel._owner = self
+        kernel.compile()
         return kernel
+
+    def _kernel_type(self) -> type[RawKernel]:
+        return RawKernel
 
 
 class RawKernel:
     """One kernel: kernel(grid, block, args, shared_mem=bytes)."""
+
+    _module_type = RawModule
 
     def __init__(
         self, code: str, name: str, options: Sequence[str] = (), backend: str = "nvrtc", *,
@@ -70,10 +74,14 @@ class RawKernel:
 
     def _function(self) -> Function:
         if self._owner is None:
-            self._owner = RawModule(code=self.code, options=self.options, name_expressions=_expressions(self.name))
+            names = (self.name,) if "<" in self.name else ()
+            self._owner = self._module_type(code=self.code, options=self.options, name_expressions=names)
         functions = self._owner._module().functions
         if self.name not in functions:
-            raise CUDARuntimeError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {self.name}")
+            known = ", ".join(functions) or "none"
+            raise CUDARuntimeError(
+                f"CUDA_ERROR_NOT_FOUND: named symbol not found: {self.name} (the kernels are: {known})"
+            )
         return functions[self.name]
 
     def compile(self, log_stream: Any = None) -> None:
@@ -150,10 +158,6 @@ class RawKernel:
         if isinstance(arg, int):
             return np.int64(arg)
         return np.float64(arg) if isinstance(arg, float) else arg
-
-
-def _expressions(name: str) -> tuple[str, ...]:
-    return (name,) if "<" in name else ()
 
 
 def _buffer(array: ndarray) -> Buffer:

@@ -132,7 +132,7 @@ DEVICE_BYTES = 1 << 34
 
 def _poison(block: Block) -> None:
     block.bytes.fill(POISON)
-    if settings.current().build == "check":
+    if settings.build() == "check":
         block.written = np.zeros(block.size, np.uint8)
     else:
         block.written = None

@@ -78,23 +78,23 @@ class _CKernel(ctypes.Structure):
 
 
 class Module:
-    """All kernels of a .cu file, compiled with the build that is in force."""
+    """All kernels of a .cu file, compiled for one build."""
 
     def __init__(
-        self, code: str, options: Sequence[str] = (), name_expressions: Sequence[str] = (), path: str = "kernel.cu"
-    ):
-        self.build = settings.current().build
+        self, code: str, options: Sequence[str] = (), name_expressions: Sequence[str] = (), path: str = "kernel.cu",
+        build: str = "",
+    ):  # fmt: skip
+        self.build = build or settings.build()
         named = re.match(r'#line 1 "([^"]*)"\n', code)  # the code says itself which file it is
         self.path, self.code = (named[1], code[named.end() :]) if named else (path, code)
         text = compiler.preprocess(f'#line 1 "{self.path}"\n{self.code}', options)
         heads = {head.name: head for head in source.heads(text)}
-        names = [head.name for head in heads.values() if head.is_c and head.name not in name_expressions]
-        names += list(name_expressions)
-        exports = [f'SIM_EXPORT({number}, "{name}", {name})' for number, name in enumerate(names)]
-        glue = ['#line 1 "exports of the simulator"', *exports, "SIM_EXPORT_IMAGE", ""]
-        label = _label(self.path, options, self.build)
-        self.library = compiler.compile_library(source.translate(text) + "\n".join(["", *glue]), self.build, label)
-        loaded = ctypes.CDLL(str(_runtime(self.build)._name)) and ctypes.CDLL(str(self.library))
+        c_names = [head.name for head in heads.values() if head.is_c and head.name not in name_expressions]
+        names = [*c_names, *name_expressions]
+        unit = source.translate(text) + _exports(names)
+        self.library = compiler.compile_library(unit, self.build, _label(self.path, options, self.build))
+        _runtime(self.build)  # first: the library needs it
+        loaded = ctypes.CDLL(str(self.library))
         image = (ctypes.c_void_p * 2).in_dll(loaded, "sim_image")
         self.image, self.image_end = int(image[0] or 0), int(image[1] or 0)
         self.functions = {}
@@ -102,6 +102,12 @@ class Module:
             kernel = _CKernel.in_dll(loaded, f"sim_kernel_{number}")
             head = heads.get(name.split("<")[0].split("::")[-1].strip())
             self.functions[name] = Function(self, name, kernel, head)
+
+
+def _exports(names: Sequence[str]) -> str:
+    """The end of a unit: what Python looks for in the library."""
+    kernels = [f'SIM_EXPORT({number}, "{name}", {name})' for number, name in enumerate(names)]
+    return "\n".join(["", '#line 1 "exports of the simulator"', *kernels, "SIM_EXPORT_IMAGE", ""])
 
 
 class Function:
@@ -195,7 +201,11 @@ class Function:
         kinds = {"h": "f", "B": "uV", "s": "V"}.get(parameter.kind, parameter.kind)
         if not fits or arg.dtype.kind not in kinds:
             given = arg.dtype.name if isinstance(arg, np.generic) else type(arg).__name__
-            raise KernelError(f"{self.name}: {self._named(number)} is {parameter.type_name}, and {given} is given")
+            numpys = {"float32": "np.float32(...)", "float64": "np.float64(...)", "int32": "np.int32(...)"}
+            hint = f": pass {numpys[parameter.type_name]}" if parameter.type_name in numpys else ""
+            raise KernelError(
+                f"{self.name}: {self._named(number)} is {parameter.type_name}, and {given} is given{hint}"
+            )
 
     def _named(self, number: int) -> str:
         return f"argument {number} ({self.parameters[number].name})"

@@ -24,7 +24,7 @@ ORDERS = ("forward", "reverse", "random")
 
 
 class Settings(NamedTuple):
-    """The build, and the order with its seed."""
+    """The build ("": nobody has chosen one), and the order with its seed."""
 
     build: str
     order: str
@@ -38,10 +38,14 @@ def current() -> Settings:
     """The settings in force."""
     global _current
     if _current is None:
-        build = os.environ.get("MINICNN_SIMULATOR") or "fast"
         order = os.environ.get("MINICNN_SIMULATOR_ORDER") or "forward"
-        _current = _checked(build, order)
+        _current = _checked(os.environ.get("MINICNN_SIMULATOR") or "", order)
     return _current
+
+
+def build(default: str = "fast") -> str:
+    """The build in force, `default` if nobody has chosen one."""
+    return current().build or default
 
 
 def configure(build: str | None = None, order: str | None = None) -> None:
@@ -49,7 +53,7 @@ def configure(build: str | None = None, order: str | None = None) -> None:
     global _current
     before = current()
     same_order = f"{before.order}:{before.seed}"
-    _current = _checked(build or before.build, order or same_order)
+    _current = _checked(before.build if build is None else build, order or same_order)
 
 
 @contextlib.contextmanager
@@ -65,7 +69,7 @@ def using(build: str | None = None, order: str | None = None) -> Iterator[None]:
 
 
 def _checked(build: str, order: str) -> Settings:
-    if build not in BUILDS:
+    if build and build not in BUILDS:
         raise ArgumentError(f'the simulator has no build "{build}": choose one of {", ".join(BUILDS)}')
     name, _, seed = order.partition(":")
     if name not in ORDERS or not (seed or "0").isdecimal():

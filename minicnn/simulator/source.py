@@ -19,10 +19,11 @@ _ALIGN = rf"(?:(?:__align__|alignas)\s*(?P<align>{_PARENTHESES})\s*)?"
 _WORDS = r"(?:const|volatile|unsigned|signed|typename|struct|long|short)"
 _TYPE = (
     rf"(?P<type>(?:{_WORDS}\s+)*[A-Za-z_][\w:]*(?:\s*<[^;<>]*(?:<[^;<>]*>[^;<>]*)*>(?:::\w+)?)?"
-    r"(?:\s+(?:int|char|short|long|float|double)\b)*)"
+    r"(?:\s+(?:int|char|short|long|float|double)\b)*(?:\s*\*+(?:\s*const\b)?)?)"
 )
-_DYNAMIC = re.compile(rf"extern\s+__shared__\s+{_ALIGN}{_TYPE}\s+(?P<name>[A-Za-z_]\w*)\s*\[\s*\]\s*;")
-_STATIC = re.compile(rf"(?:static\s+)?__shared__\s+{_ALIGN}{_TYPE}\s+(?P<names>[^;]*);")
+_GAP = r"(?:\s+|(?<=\*))"  # between a type and a name
+_DYNAMIC = re.compile(rf"extern\s+__shared__\s+{_ALIGN}{_TYPE}{_GAP}(?P<name>[A-Za-z_]\w*)\s*\[\s*\]\s*;")
+_STATIC = re.compile(rf"(?:static\s+)?__shared__\s+{_ALIGN}{_TYPE}{_GAP}(?P<names>[^;]*);")
 _DECLARATOR = re.compile(r"\s*(?P<name>\w+)\s*(?P<sizes>(?:\[[^\]]*\]\s*)*)$")
 _BOUNDS = rf"(?:__launch_bounds__\s*(?P<{{}}>{_PARENTHESES})\s*)?"
 _KERNEL = re.compile(

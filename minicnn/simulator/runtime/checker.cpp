@@ -267,6 +267,7 @@ static void access_global(const char* start, size_t size, int kind, void* pc) {
 
 void access(const void* address, size_t size, int kind, void* pc) {
     const char* start = (const char*)address;
+    if (interrupt_pending()) check_interrupt();
     if (!current || !current->stack || report.failed || on_stack_of(current, start)) return;
     if (in_shared(start)) return access_shared(shared_offset(start), size, kind, pc);
     if (start >= launched->image && start < launched->image_end) return;  // __device__ and __constant__ variables

@@ -40,9 +40,9 @@ SIM_OUTSIDE static void mma_m16n8k8_tf32(
     float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], const sim_site* site) {
     float left[16][8], right[8][8];
     for (int r = 0; r < 4; r++)
-        gather(a[r], site, [&](int lane, unsigned u) { left[(lane >> 2) + 8 * (r & 1)][(lane & 3) + 4 * (r >> 1)] = as_tf32(u); });
+        gather(a[r], site, [&](int lane, unsigned u) SIM_UNWATCHED { left[(lane >> 2) + 8 * (r & 1)][(lane & 3) + 4 * (r >> 1)] = as_tf32(u); });
     for (int r = 0; r < 2; r++)
-        gather(b[r], site, [&](int lane, unsigned u) { right[(lane & 3) + 4 * r][lane >> 2] = as_tf32(u); });
+        gather(b[r], site, [&](int lane, unsigned u) SIM_UNWATCHED { right[(lane & 3) + 4 * r][lane >> 2] = as_tf32(u); });
     multiply(d, left, right, c);
 }
 
@@ -50,13 +50,13 @@ template <class Half>
 SIM_OUTSIDE static void mma_m16n8k16(
     float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], const sim_site* site) {
     float left[16][16], right[16][8];
-    auto half = [](unsigned u, int h) { return (float)bits<Half>((unsigned short)(u >> 16 * h)); };
+    auto half = [](unsigned u, int h) SIM_UNWATCHED { return (float)bits<Half>((unsigned short)(u >> 16 * h)); };
     for (int r = 0; r < 4; r++)
-        gather(a[r], site, [&](int lane, unsigned u) {
+        gather(a[r], site, [&](int lane, unsigned u) SIM_UNWATCHED {
             for (int h = 0; h < 2; h++) left[(lane >> 2) + 8 * (r & 1)][2 * (lane & 3) + h + 8 * (r >> 1)] = half(u, h);
         });
     for (int r = 0; r < 2; r++)
-        gather(b[r], site, [&](int lane, unsigned u) {
+        gather(b[r], site, [&](int lane, unsigned u) SIM_UNWATCHED {
             for (int h = 0; h < 2; h++) right[2 * (lane & 3) + h + 8 * r][lane >> 2] = half(u, h);
         });
     multiply(d, left, right, c);
@@ -75,7 +75,7 @@ SIM_OUTSIDE static void ldmatrix(unsigned (&d)[COUNT], const void* row, bool tra
     int g = sim_lane() >> 2, t = sim_lane() & 3;
     for (int m = 0; m < COUNT; m++) {
         unsigned short low, high;
-        auto element = [&](int r, int column) { return (const char*)rows[8 * m + r] + 2 * column; };
+        auto element = [&](int r, int column) SIM_UNWATCHED { return (const char*)rows[8 * m + r] + 2 * column; };
         memcpy(&low, transposed ? element(2 * t, g) : element(g, 2 * t), 2);
         memcpy(&high, transposed ? element(2 * t + 1, g) : element(g, 2 * t + 1), 2);
         d[m] = (unsigned)high << 16 | low;
