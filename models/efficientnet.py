@@ -15,7 +15,9 @@ from minicnn.nn import Dropout, Linear, Module, Sequential, SiLU, StochasticDept
 
 from .blocks import SqueezeExcitation, Style, last_of_each_size, round_channels
 from .initial import mobile
+from .lukemelas_names import from_lukemelas, is_lukemelas
 from .network import Network
+from .timm_names import from_timm
 
 Kernel = int | tuple[int, ...]  # several: the channels are split into that many groups, each with its own kernel
 
@@ -151,6 +153,11 @@ class EfficientNet(Network):
     def forward(self, x: Tensor) -> Tensor:
         x = ops.adaptive_avg_pool2d(self.features(x), 1)
         return self.classifier(x.flatten(1))
+
+    def own_names(self, names: Sequence[str]) -> dict[str, str]:
+        if is_lukemelas(names):
+            return from_lukemelas(names, [len(stage) for stage in self.features[1:-1]])
+        return from_timm(names)
 
 
 def build(

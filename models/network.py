@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from minicnn import Tensor
 from minicnn.errors import ShapeError
@@ -27,6 +30,28 @@ class Network(Module):
             if error.advice is None and inputs and isinstance(inputs[0], Tensor):
                 error.advice = self._advice(inputs[0].shape)
             raise
+
+    def own_names(self, names: Sequence[str]) -> dict[str, str]:
+        """{name in a state: our name}, for states of this network that others have published under their names.
+
+        Which names they are is recognised by a rule; what no rule knows keeps its name. A network whose weights exist
+        under other names than its own extends this.
+        """
+        return {name: name for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """As Module.load_state_dict, for states in other names, too (own_names).
+
+        States that were saved before batch norm counted its batches have no num_batches_tracked at all; then it is 0.
+        """
+        if isinstance(state, Mapping):
+            given = list(state)
+            ours = self.own_names(given)
+            state = {ours[name]: state[name] for name in given}
+            counters = [name for name, _ in self.named_buffers() if name.endswith("num_batches_tracked")]
+            if not any(name in state for name in counters):
+                state |= dict.fromkeys(counters, np.zeros((), np.int64))
+        super().load_state_dict(state, strict)
 
     @property
     def in_channels(self) -> int:

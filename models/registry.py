@@ -11,20 +11,24 @@ The parameters of the function after the row are the options of the network, and
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minicnn.errors import ArgumentError
+from minicnn.formats import Preprocessing, load_weights
 from minicnn.nn import init
 
 from .features import FeatureExtractor
+from .loading import load
 from .network import Network
-from .recorded import COUNTS
+from .pretrained import imagenet_file
+from .pretrained import preprocessing as preprocessing_of
 
 Builder = Callable[..., Network]  # with the options of the network
 Shape = tuple[int, int, int]
@@ -100,67 +104,52 @@ def create_model(
     name: str,
     num_classes: int | None = None,
     *,
+    weights: str | Path | None = None,
     features_only: bool = False,
     stages: Iterable[str] | None = None,
     **options: Any,
 ) -> Any:
     """Build a network by name; num_classes None means those of the network's own data set.
 
+    weights: "imagenet", for those in pretrained.py, or the path of a weight file. Given a num_classes that is not the
+    file's, the layers that depend on it are left as they were drawn, for fine-tuning; all else must fit.
     features_only: instead of the network, what comes before its head: a module that gives the feature maps by stage,
     {name: Tensor}, from fine to coarse. stages: which of them, None for all that the network names.
 
-    Raises ArgumentError, with the nearest names, if there is no such network, and if it lacks an option or a stage.
+    Raises ArgumentError, with the nearest names, if there is no such network, and if it lacks an option or a stage;
+    MissingPackageError, with the install line, for weights that are not there; CheckpointError for those that do not
+    fit, with the difference.
     """
     entry = entry_of(name)
     for option in options:
         if option not in entry.options:
             raise ArgumentError(f"{name} has no option {option!r}: {_options(name)}")
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    if features_only and "aux_logits" in entry.options:
-        options.setdefault("aux_logits", False)
-    network = entry.build(**{**entry.options, **options})
-    network.input_shape = (network.in_channels, *entry.input_shape[1:])
     if stages is not None and not features_only:
         raise ArgumentError(f"{name}: stages choose among feature maps, add features_only=True")
+    if features_only and "aux_logits" in entry.options:
+        options.setdefault("aux_logits", False)
+    options = {**entry.options, **options}
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    if weights is None:
+        network = entry.build(**options)
+    else:
+        state = load_weights(imagenet_file(name) if weights == "imagenet" else weights)
+        with init.skip() if num_classes is None else contextlib.nullcontext():  # all will be loaded
+            network = entry.build(**options)
+        load(network, state, entry.build, options, new_head=num_classes is not None)
+    network.input_shape = (network.in_channels, *entry.input_shape[1:])
     return FeatureExtractor(network, stages) if features_only else network
-
-
-def list_models(
-    family: str | None = None,
-    *,
-    min_params: float = 0,
-    max_params: float = math.inf,
-    min_macs: float = 0,
-    max_macs: float = math.inf,
-) -> list[str]:
-    """The names of all networks, in alphabetical order; or of those of a family, with so many parameters, and so many
-    multiply-adds for an image of the published size."""
-    families = {entry.family for entry in ENTRIES.values()}
-    if family is not None and family not in families:
-        raise ArgumentError(f"there is no family {family!r} of networks: choose one of {', '.join(sorted(families))}")
-
-    def wanted(name: str) -> bool:
-        params, macs = counts(name)
-        return min_params <= params <= max_params and min_macs <= macs <= max_macs
-
-    return sorted(name for name, entry in ENTRIES.items() if family in (None, entry.family) and wanted(name))
-
-
-def counts(name: str) -> tuple[int, int]:
-    """(parameters, multiply-adds) of a network as published: recorded, or counted if they are not. Errors as
-    create_model."""
-    entry_of(name)
-    if name not in COUNTS:
-        with init.skip():
-            summary = create_model(name).summary(input_shape(name))
-        COUNTS[name] = summary.params, summary.macs
-    return COUNTS[name]
 
 
 def input_shape(name: str) -> Shape:
     """(C, H, W) of the images that a network was published for. Errors as create_model."""
     return entry_of(name).input_shape
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """What a photograph goes through before the network sees it (pretrained.py). Errors as create_model."""
+    return preprocessing_of(name, input_shape(name)[1])
 
 
 def family(name: str) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import models
 from minicnn.data import MNIST, write_idx
-from minicnn.formats import load_checkpoint
+from minicnn.formats import load_checkpoint, save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "train_lenet_mnist.py"
@@ -40,6 +42,25 @@ def test_models_and_summary_and_devices():
     assert "reference" in run("-m", "minicnn", "devices").stdout
 
 
+def test_models_within_limits():
+    listed = run("-m", "minicnn", "models", "--family", "lenet", "--max-params", "61k").stdout
+    assert "lenet5_1998" in listed and "61,706" not in listed
+    result = run("-m", "minicnn", "models", "--min-macs", "1000G")
+    assert result.returncode != 0 and "within these limits" in result.stderr
+
+
+def test_classify_prints_the_likeliest_classes_with_bars(tmp_path):
+    """With weights by path: those of a network as it was drawn, which are as good as any here."""
+    save_weights(tmp_path / "drawn.npz", models.squeezenet1_1().state_dict())
+    Image.fromarray(np.full((40, 60, 3), 128, np.uint8)).save(tmp_path / "grey.png")
+    command = ("-m", "minicnn", "classify", tmp_path / "grey.png", "--model", "squeezenet1_1")
+    result = run(*command, "--weights", tmp_path / "drawn.npz")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"{tmp_path / 'grey.png'}\nclass") and result.stdout.count("%") == 5
+    result = run(*command)
+    assert result.returncode != 0 and "no weights of squeezenet1_1 come as a package" in result.stderr
+
+
 def test_the_command_uses_its_own_models_whatever_lies_in_the_current_folder(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("raise SystemExit('somebody else')")
@@ -56,6 +77,8 @@ def test_the_command_uses_its_own_models_whatever_lies_in_the_current_folder(tmp
     [
         (("-m", "minicnn", "summary", "lenet7"), "did you mean lenet5"),
         (("-m", "minicnn", "models", "--device", "gpu"), 'device "gpu"'),
+        (("-m", "minicnn", "classify", "nowhere.jpg"), "there is no image nowhere.jpg"),
+        (("-m", "minicnn", "classify", EXAMPLE), "no image that Pillow knows"),
         ((EXAMPLE, "--device", "gpu"), 'device "gpu"'),
         ((EXAMPLE, "--data", "nowhere"), "nowhere"),
         ((EXAMPLE, "--out", "/dev/null/run"), "choose another folder"),

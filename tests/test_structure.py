@@ -17,10 +17,10 @@ ORDER = (
 )  # fmt: skip
 MODELS_MAY = {"nn", "ops", "formats", "errors", "tensor", "models"}  # no training, no data: architectures only
 LATE = {  # imported when first needed, so that `import minicnn` is quick and works without them
-    "cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "numba", "onnx", "rich", "safetensors", "threadpoolctl",
-    "torch",
+    "PIL", "cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "numba", "onnx", "rich", "safetensors",
+    "threadpoolctl", "torch",
 }  # fmt: skip
-SLOW = {"llvmlite", "matplotlib", "numba", "rich", "safetensors", "threadpoolctl"}
+SLOW = {"PIL", "llvmlite", "matplotlib", "numba", "rich", "safetensors", "threadpoolctl"}
 
 
 def python_files(folder):

@@ -153,20 +153,20 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Overwrite parameters and buffers with arrays or Tensors by path, cast to each one's own dtype.
 
-        Raises CheckpointError with the whole difference if names are missing or unexpected (strict only) or shapes
-        differ; then nothing is changed.
+        Raises CheckpointError with the difference if names are missing or unexpected (strict only) or shapes differ;
+        then nothing is changed.
         """
         if not isinstance(state, Mapping):
             raise CheckpointError(f"load_state_dict takes names and arrays, not a {type(state).__name__}")
         own = dict(self._state())
         given = {name: np.asarray(_on_host(value)) for name, value in state.items()}
-        lines = [f"  missing     {name} {own[name].shape}" for name in own if name not in given and strict]
-        lines += [f"  unexpected  {name} {given[name].shape}" for name in given if name not in own and strict]
-        lines += [
+        lines = _some([f"  missing     {name} {own[name].shape}" for name in own if name not in given and strict])
+        lines += _some([f"  unexpected  {name} {given[name].shape}" for name in given if name not in own and strict])
+        lines += _some([
             f"  shape       {name}: the model has {own[name].shape}, the state {given[name].shape}"
             for name in own
             if name in given and own[name].shape != given[name].shape
-        ]
+        ])  # fmt: skip
         if lines:
             text = "\n".join(lines)
             raise CheckpointError(f"the state does not fit {type(self).__name__}; nothing was loaded:\n{text}")
@@ -291,3 +291,8 @@ class Module:
 
 def _on_host(value: Any) -> Any:
     return devices.to_host(value.data) if isinstance(value, Tensor) else value
+
+
+def _some(lines: list[str], most: int = 12) -> list[str]:
+    """The lines, or if they are too many to be read, the first of them and how many more there are."""
+    return lines if len(lines) <= most else [*lines[: most - 1], f"  ... and {len(lines) - most + 1} more of this kind"]

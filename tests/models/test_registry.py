@@ -13,6 +13,7 @@ from minicnn.errors import ArgumentError, ShapeError
 from minicnn.nn import Conv2d, Flatten, Linear, ReLU, Sequential, init
 from models import registry
 from models.network import Network
+from models.recorded import COUNTS
 
 
 def images(*shape):
@@ -32,17 +33,20 @@ class Tiny(Network):
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    """Two networks from a table of two rows."""
-    monkeypatch.setattr(registry, "ENTRIES", dict(registry.ENTRIES))
-    monkeypatch.setattr(registry, "FUNCTIONS", dict(registry.FUNCTIONS))
+def tiny():
+    """Two networks from a table of two rows, for as long as the test takes."""
 
     def build(row, num_classes=1000, in_channels=3):
         """Tiny networks."""
         return Tiny(row, num_classes, in_channels)
 
+    tables = registry.ENTRIES, registry.FUNCTIONS, COUNTS
+    before = [dict(table) for table in tables]
     registry.register_rows({"tiny4": 4, "tiny6": 6}, build, lambda row: (3, 7, 5 + row // 2), "tiny", num_classes=5)
-    return registry.FUNCTIONS
+    yield registry.FUNCTIONS
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
 
 
 def test_each_row_is_a_function_with_its_own_defaults(tiny):
