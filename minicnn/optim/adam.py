@@ -24,7 +24,7 @@ class Adam(Optimizer):
 
     slots = ("mean", "square", "count")
     counters = ("count",)
-    capturable = False  # the count is a number of each step
+    steady = False  # the count is another one in each step
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
-    capturable = True  # whether a step computes the same with the same arrays: what a CUDA graph can repeat
+    steady = True  # whether a step computes with the same numbers as the one before, if no setting has changed
     counters: tuple[str, ...] = ()  # those of the slots that are whole numbers, on the host
 
     def __init__(self, params: Iterable[Any], **defaults: Any):

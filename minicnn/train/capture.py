@@ -3,10 +3,12 @@
 A small network's step is some fifty kernels of a few microseconds each, and what costs is launching them from Python. A
 graph holds them all, with their arguments: where the images lie, the parameters, the gradients. So nothing may move:
 
-    pinned ──copy stream──> staging ──┐             the next images are on their way while this step computes
-                                      ├──> x, labels ──[ zero_grad, forward, loss, backward, update ]──> loss, hits
-                                      │                 recorded once, replayed
-    memory: a pool of its own, filled by one step that is computed as usual, and touched by nobody else afterwards
+    pinned ──copy stream──> staging ──> x, labels ──[ zero_grad, forward, loss, backward, update ]──> loss, hits
+    the next batch is on its way                     recorded once, replayed; memory is a pool of its own, which
+    while this step computes                         nobody else touches
+
+Numbers that change from step to step, such as the learning rate or how often dropout has drawn, lie on the device, and
+are written there before a replay (kernels/cuda/recording.py).
 
 What cannot be recorded is computed step by step as without capture; `Capture.why_not` and a line on stderr say why.
 """
@@ -23,6 +25,7 @@ from .. import device as devices
 from .. import kernels
 from ..device import generator
 from ..errors import MinicnnError
+from ..kernels.cuda.recording import Recording
 from ..nn import Module
 from ..ops.loss import CheckedLabels
 from ..optim import Optimizer
@@ -45,8 +48,6 @@ class Capture:
         self.why_not = ""
         if devices.DEVICES[device].memory == "host":
             self._give_up(f"device {device} has no graphs of kernels: it is for cuda")
-        elif not optimizer.capturable:
-            self._give_up(f"{type(optimizer).__name__} computes with numbers that change from step to step")
 
     def step(self, x: np.ndarray, labels: np.ndarray, following: Batch | None = None) -> tuple[float, int] | None:
         """The loss and the number of right answers of one step; None if the caller must compute it step by step.
@@ -57,7 +58,7 @@ class Capture:
         if self.why_not or self.steps.setdefault(shape, 0) < WARM_UP:
             self.steps[shape] = self.steps.get(shape, 0) + 1
             return None
-        key = (*shape, self._settings())
+        key = (*shape, tuple(module.training for module in self.model.modules()))
         graph = self.graphs.get(key)
         if graph is not None and not graph.is_current():  # a parameter was given another array since
             graph = None
@@ -70,17 +71,10 @@ class Capture:
             return None  # which tells what is wrong with them
         return graph.replay((x, labels), following)
 
-    def _settings(self) -> Any:
-        """What a graph holds as numbers: with others it has to be recorded again."""
-        groups = [[(k, v) for k, v in group.items() if k != "params"] for group in self.optimizer.param_groups]
-        return repr(groups), tuple(module.training for module in self.model.modules())
-
     def _recorded(self, x: np.ndarray, labels: np.ndarray) -> _Graph | None:
-        before = self.optimizer.steps, generator.calls
         try:
             return _Graph(self, x, labels)
         except (MinicnnError, NotImplementedError, RuntimeError, TypeError) as error:
-            self.optimizer.steps, generator.calls = before
             self._give_up(str(error))
             return None
 
@@ -93,25 +87,30 @@ class _Graph:
     """One recorded step, and the arrays that it reads and writes."""
 
     def __init__(self, capture: Capture, x: np.ndarray, labels: np.ndarray):
-        self.capture, device = capture, capture.device
-        self.xp = xp = devices.array_library(device)
-        self.parameters = [p for group in capture.optimizer.param_groups for p in group["params"]]
+        self.capture, self.optimizer = capture, capture.optimizer
+        self.xp = xp = devices.array_library(capture.device)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.arrays = [p.data for p in self.parameters]
-        self.stream, self.copies = xp.cuda.Stream(), xp.cuda.Stream(non_blocking=True)
+        self.stream = xp.cuda.Stream()
         self.x, self.labels = xp.asarray(x), xp.asarray(labels.astype(np.int64))
-        self.staging = _Staging(xp, self.copies, x, self.labels)
+        self.staging = _Staging(xp, x, self.labels)
+        self.numbers, self.written = Recording(capture.device), ""
         self.pool = xp.cuda.MemoryPool()
-        calls, steps = generator.calls, capture.optimizer.steps
-        with xp.cuda.using_allocator(self.pool.malloc), self.stream:
-            self.stream.begin_capture()
-            try:
-                self.loss, self.hits, self.classes = self._record()
-            finally:
-                self.graph = self.stream.end_capture()
-        self.calls = generator.calls - calls
-        generator.calls, capture.optimizer.steps = calls, steps  # nothing has been computed yet
-        if self.calls:
-            raise RuntimeError("dropout draws other numbers in each step, and a graph would repeat its own")
+        self.first_call, before = generator.calls, _counted(self.optimizer)
+        try:
+            with xp.cuda.using_allocator(self.pool.malloc), self.stream, self.numbers.recorded():
+                self.stream.begin_capture()
+                try:
+                    self.loss, self.hits, self.classes = self._record()
+                finally:
+                    self.graph = self.stream.end_capture()
+            self.calls = generator.calls - self.first_call
+            self.gradients = [p.grad for p in self.parameters]
+        finally:  # nothing has been computed yet
+            generator.calls = self.first_call
+            self.optimizer.steps, counts = before
+            for state, count in zip(self.optimizer.state.values(), counts, strict=True):
+                state.update(count)
 
     def _record(self) -> tuple[Any, Any, int]:
         device = self.capture.device
@@ -129,19 +128,39 @@ class _Graph:
         self.staging.fetch(batch)
         with self.stream:
             self.staging.deliver(self.stream, self.x, self.labels)
+            self._renew()
             self.graph.launch(self.stream)
-            self.capture.optimizer.steps += 1
             if following is not None and following[0].shape == batch[0].shape:
                 self.staging.fetch(following)
             loss, hits = self.loss.get(), self.hits.get()
         return float(loss), int(hits)
 
+    def _renew(self) -> None:
+        """Write what this step computes with, unless it is what the last one did."""
+        for p, gradient in zip(self.parameters, self.gradients, strict=True):
+            p.grad = gradient
+        settings = repr([[v for k, v in group.items() if k != "params"] for group in self.optimizer.param_groups])
+        if self.optimizer.steady and not self.calls and settings == self.written:
+            self.optimizer.steps += 1
+            return
+        with devices.computing(self.capture.device), self.numbers.renewed(generator.calls - self.first_call):
+            self.optimizer.step()
+        self.numbers.write(self.stream)
+        self.written = settings
+        generator.calls += self.calls
+
+
+def _counted(optimizer: Optimizer) -> tuple[int, list[dict[str, Any]]]:
+    """How often an optimizer has stepped: what is no array of the device."""
+    counts = [{slot: state[slot] for slot in optimizer.counters if slot in state} for state in optimizer.state.values()]
+    return optimizer.steps, counts
+
 
 class _Staging:
     """The way of a batch onto the device: through pinned memory, on a stream of its own."""
 
-    def __init__(self, xp: Any, stream: Any, x: np.ndarray, labels: Any):
-        self.xp, self.stream = xp, stream
+    def __init__(self, xp: Any, x: np.ndarray, labels: Any):
+        self.stream = xp.cuda.Stream(non_blocking=True)
         self.pinned = [_pinned(xp, array) for array in (x, labels)]
         self.on_device = [xp.empty(array.shape, array.dtype) for array in (x, labels)]
         self.arrived, self.free = xp.cuda.Event(), xp.cuda.Event()
