@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .errors import ArgumentError, DeviceError
 
 
@@ -98,6 +100,16 @@ def move(array: Any, name: str) -> Any:
 def to_host(array: Any) -> Any:
     """An array, wherever it is, as NumPy's: itself if it is that already, else a copy (which waits for the GPU)."""
     return array.get() if hasattr(array, "get") else array
+
+
+def constant(number: Any, name: str) -> Any:
+    """A NumPy array of one number in the memory of a device, the same array every time: nobody may write into it."""
+    return _constant(number.tobytes(), number.dtype, name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _constant(content: bytes, dtype: Any, name: str) -> Any:
+    return array_library(name).asarray(np.frombuffer(content, dtype).reshape(()))
 
 
 def _no_gpu(cupy: Any) -> str:

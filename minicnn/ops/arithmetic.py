@@ -55,7 +55,7 @@ def wrapped(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def like(name: str, tensor: Tensor, value: Any) -> Tensor:
     """A number, list or array as a Tensor beside `tensor`: see wrapped."""
     if type(value) is float and tensor.dtype.kind in "fV":
-        return Tensor(np.asarray(value, tensor.dtype), device=tensor.device)
+        return _on(np.asarray(value, tensor.dtype), tensor.device)
     if isinstance(value, np.ndarray) and value.dtype.kind in NUMBERS:
         return Tensor(value, device=tensor.device)
     if isinstance(value, numbers.Complex | np.generic | list | tuple):
@@ -64,7 +64,7 @@ def like(name: str, tensor: Tensor, value: Any) -> Tensor:
         if array.dtype.kind in NUMBERS and not real:
             if tensor.dtype.kind in FLOATING and (array.ndim == 0 or isinstance(value, list | tuple)):
                 value = array.astype(tensor.dtype)
-            return Tensor(value, device=tensor.device)
+            return _on(value, tensor.device)
     raise DTypeError(
         f"{name} of a {tensor.dtype} tensor of shape {tensor.shape} and {type(value).__name__} {one_line(value)} "
         "is not defined: it takes numbers, arrays and Tensors"
@@ -260,6 +260,13 @@ class Move(Function):
 
     def backward(self, gy):
         return gy.to(self.origin)
+
+
+def _on(value: Any, device: str) -> Tensor:
+    """A Tensor on the device. A number is kept on a GPU once it is there: copying it takes longer than the op."""
+    if devices.DEVICES[device].memory == "host" or np.ndim(value):
+        return Tensor(value, device=device)
+    return Tensor._made(devices.constant(Tensor(value, device="cpu").data, device), device)
 
 
 # --- what users call --------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class Block:
-    """Memory at an address that stays; `generation` counts how often it has been freed."""
+    """Memory at an address that stays; `generation` goes up when it is another's, or may soon be."""
 
     def __init__(self, size: int):
         raw = np.full(size + ROUND + 2 * GUARD, POISON, np.uint8)
@@ -47,12 +47,15 @@ class Memory:
     """One allocation: a block for as long as anybody holds it."""
 
     def __init__(self, pool: MemoryPool, block: Block, size: int):
-        self.pool, self.block, self.size, self.stream = pool, block, size, current_stream().ptr
-        self.ptr = block.address
+        stream = current_stream()
+        self.pool, self.block, self.size, self.stream = pool, block, size, stream.ptr
+        self.ptr, self.capture = block.address, stream.recorded
         live[block.address] = self
 
     def __del__(self) -> None:
-        self.block.generation += 1
+        # What a captured step makes and drops again is safe: a graph keeps the order, and its pool is its own.
+        if self.capture is None or current_stream().recorded is not self.capture:
+            self.block.generation += 1
         self.pool.take_back(self)
 
 
@@ -86,6 +89,7 @@ class MemoryPool:
         free = self._free.get((stream.ptr, rounded))
         if free:
             block = free.pop()
+            block.generation += not stream.is_capturing()
         else:
             if self._limit and self._total + rounded > self._limit:
                 raise OutOfMemoryError(rounded, self._total, self._limit)

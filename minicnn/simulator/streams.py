@@ -160,6 +160,11 @@ class Stream:
     def is_capturing(self) -> bool:
         return self._captured is not None
 
+    @property
+    def recorded(self) -> list[Operation] | None:
+        """What has been captured so far, None if nothing is."""
+        return self._captured
+
     def begin_capture(self, mode: int | None = None) -> None:
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")

@@ -254,6 +254,28 @@ def test_a_graph_on_freed_memory(stream):
         stream.synchronize()
 
 
+def test_a_graph_may_use_memory_again_that_its_step_has_dropped(stream):
+    """As long as nobody else gets it: the second result lies where the first was."""
+    x, pool = numbers(), xp.cuda.MemoryPool()
+    y = xp.empty(32, np.float32)
+    with xp.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        for _ in range(2):
+            between = xp.empty(32, np.float32)
+            place = between.data.ptr
+            scale(between, x)
+            scale(y, between)
+            del between
+        graph = stream.end_capture()
+        for _ in range(2):
+            graph.launch()
+        np.testing.assert_array_equal(xp.asnumpy(y), 4 * xp.asnumpy(x))
+        other = xp.empty(32, np.float32)
+        assert other.data.ptr == place
+        with pytest.raises(RuntimeError, match="freed after its capture"):
+            graph.launch()
+
+
 # ---- the check build
 
 

@@ -23,7 +23,7 @@ OPTIMIZERS = {
 def dataset(count=22, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, count)
-    images = random.standard_normal((count, 1, 8, 8)).astype(np.float32) + labels[:, None, None, None]
+    images = (random.standard_normal((count, 1, 8, 8)) + labels[:, None, None, None]).astype(np.float32)
     return ArrayDataset(images, labels, classes=["a", "b", "c"])
 
 
