@@ -27,11 +27,11 @@ def dataset(count=22, seed=0):
     return ArrayDataset(images, labels, classes=["a", "b", "c"])
 
 
-def model():
+def model(drop=0.3):
     minicnn.manual_seed(5)
     with minicnn.use("cpu"):
         return nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3),
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(drop),
             nn.Linear(36, 3),
         )  # fmt: skip
 
@@ -46,11 +46,12 @@ def trained(device, capture, optimizer="SGD", epochs=3, network=model):
     return trainer, history, state, minicnn.generator.calls
 
 
+@pytest.mark.parametrize("drop", [0.3, 0.0])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_replayed_steps_give_the_bytes_of_computed_ones(device, optimizer, capsys):
+def test_replayed_steps_give_the_bytes_of_computed_ones(device, optimizer, drop, capsys):
     """Dropout draws anew in each, the learning rate falls, and the last batch of an epoch is smaller."""
-    trainer, *replayed = trained(device, True, optimizer)
-    _, *computed = trained(device, False, optimizer)
+    trainer, *replayed = trained(device, True, optimizer, network=lambda: model(drop))
+    _, *computed = trained(device, False, optimizer, network=lambda: model(drop))
     assert replayed == computed
     if devices.DEVICES[device].memory == "host":
         assert "has no graphs" in trainer.capture.why_not and "has no graphs" in capsys.readouterr().err
