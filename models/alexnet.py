@@ -1,8 +1,8 @@
 """AlexNet: as published in 2012, on two GPUs, and as torchvision has it, on one.
 
 Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep convolutional neural networks", NIPS,
-section 3.5 and figure 2; Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks", arXiv
-1404.5997, section 5, is torchvision's: no response normalisation, no groups, other widths.
+section 3.5 and figure 2. torchvision's is that of Krizhevsky 2014, "One weird trick for parallelizing convolutional
+neural networks", arXiv 1404.5997: no response normalisation, no groups, other widths.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """DenseNet: within a block, each layer sees what all layers before it have found.
 
 Huang, Liu, van der Maaten and Weinberger 2017, "Densely connected convolutional networks", CVPR, arXiv 1608.06993,
-section 3 and table 1. Those for ImageNet are as torchvision has them, with its names; those for CIFAR (section 4.1,
-"DenseNet-(BC-)L-k") have three blocks of equal depth and the same names.
+section 3 and table 1. Those for ImageNet are as torchvision has them, with its names. Those for CIFAR, named after
+depth L and growth rate k, have three blocks of equal depth ("Implementation details" in section 3), and the same names.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ class ResidualBlock(nn.Module):
     last_norm: str
 
     def __init__(self, row: Row, in_channels: int, channels: int, stride: int, drop_path: float):
+        """drop_path: how often the branch is dropped."""
         super().__init__()
 
     def finish(self, in_channels: int, channels: int, stride: int, drop_path: float, se: Any = None) -> None:
@@ -96,7 +97,8 @@ class BasicBlock(ResidualBlock):
 
 
 class Bottleneck(ResidualBlock):
-    """1 × 1 to fewer channels, 3 × 3, 1 × 1 to four times `channels`; the stride stands in the 3 × 3."""
+    """1 × 1 to fewer channels, 3 × 3, 1 × 1 to four times `channels`. The stride stands in the 3 × 3, or as in
+    2015 in the first 1 × 1 (stride_in_1x1)."""
 
     expansion, last_norm = 4, "bn3"
 
@@ -125,7 +127,7 @@ class ResNet(Network):
         self, row: Row, num_classes: int, in_channels: int, stem: str, dropout: float, stochastic_depth_prob: float
     ):
         super().__init__()
-        if stem not in STEMS:
+        if stem not in tuple(STEMS):
             raise ArgumentError(f'a ResNet has stem="imagenet" or stem="cifar", not {stem!r}')
         size, stride = STEMS[stem]
         self.conv1 = nn.Conv2d(in_channels, row.width, size, stride, size // 2, bias=False)

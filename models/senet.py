@@ -14,7 +14,7 @@ from .resnet import Bottleneck, Row, build_resnet
 
 
 def squeeze(channels: int) -> SqueezeExcitation:
-    """r = 16 (section 3.3 and table 10)."""
+    """With r = 16, the paper's choice."""
     return SqueezeExcitation(channels, channels // 16)
 
 

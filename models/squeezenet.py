@@ -2,7 +2,7 @@
 
 Iandola, Han, Moskewicz, Ashraf, Dally and Keutzer 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
 and < 0.5MB model size", arXiv 1602.07360, table 1. squeezenet1_1 is the authors' later release: a smaller first
-convolution and pooling two modules earlier, 2.2 times less computation. Names as torchvision's.
+convolution and pooling two modules earlier, 2.3 times fewer multiply-adds. Names as torchvision's.
 """
 
 from __future__ import annotations
