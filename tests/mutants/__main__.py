@@ -21,13 +21,14 @@ import pytest  # noqa: E402
 from .changes import Mutant, mutants_of, source  # noqa: E402
 from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
 from .planting import instrument, plant  # noqa: E402
-from .trials import Session, Trial, chosen, property_trials, traced  # noqa: E402
+from .trials import KILLS, Session, Trial, chosen, namesakes, property_trials, traced  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 USUAL = ("minicnn/ops", "minicnn/kernels/reference")
 TESTS = ("test_bad_input.py", "ops", "nn", "explain", "kernels/test_reference.py", "kernels/test_window.py",
          "test_autograd.py", "test_memories.py", "optim")  # fmt: skip
 PINNED = ("test_defaults", "test_methods")  # these say what is said outside of functions
+COLUMNS = ("mutants", "by properties", "by tests", "at once", "equivalent", "survived")
 HANGS = 12  # seconds of computing after which a mutant does not end
 LONGER = 2  # of more cases, for one that nothing has noticed
 MEMORY = 4 << 30
@@ -70,15 +71,24 @@ def hunt(paths: list[Path], trials: list[Trial]) -> int:
     trials = [trial for trial in trials if (trial.lines or pins(trial)) and trial not in failing]
     print(f"{len(trials)} trials, traced in {time.perf_counter() - started:.0f} s", flush=True)
     gc.freeze()
-    return sum(judged(path, modules[path], number, trials) for number, path in enumerate(paths))
+    found = {named(path): judged(path, modules[path], number, trials) for number, path in enumerate(paths)}
+    found["all of them"] = {what: sum(counts[what] for counts in found.values()) for what in COLUMNS}
+    print_table(found)
+    return found["all of them"]["survived"]
 
 
-def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> int:
+def print_table(found: dict[str, dict[str, int]]) -> None:
+    print(f"\n{'':<32}" + "".join(f"{what:>15}" for what in COLUMNS))
+    for file, counts in found.items():
+        print(f"{file:<32}" + "".join(f"{counts[what]:>15}" for what in COLUMNS))
+
+
+def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> dict[str, int]:
     """The same for one file."""
-    file = str(path.relative_to(ROOT / "minicnn"))
-    kinds = {trial.name: trial.kind for trial in trials}
+    file = named(path)
+    of = {trial.name: trial for trial in trials}
     near: dict[str, list[Trial]] = {}  # what noticed others of the same function goes first
-    counts = dict.fromkeys(("mutants", "by properties", "by tests", "at once", "equivalent", "SURVIVED"), 0)
+    counts = dict.fromkeys(COLUMNS, 0)
     names = set()
     for mutant in mutants_of(path):
         names.add(mutant.name)
@@ -90,21 +100,27 @@ def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> int:
         lines = set(mutant.lines or range(10_000))
         chances = [t for t in trials if t.lines.get(number, set()) & lines or (not mutant.runs and pins(t))]
         first = [t for t in near.get(where, []) if t in chances]
+        first += namesakes(f"{where} {mutant.before}", [t for t in chances if t not in first])
         chances = chosen(chances, first, not mutant.runs)
         found = killer(mutant, module, chances)
-        counts[kinds.get(found, "at once") if found else "SURVIVED"] += 1
-        if found:
-            near[where] = ([t for t in chances if t.name == found] + [t for t in first if t.name != found])[:6]
-        else:
+        counts[(of[found].kind if found in of else "at once") if found else "survived"] += 1
+        if found in of:
+            KILLS[of[found].check] += 1
+            near[where] = [of[found], *[t for t in first if t.name != found]][:6]
+        elif not found:
             print(f"  {file}:{mutant.line}  {mutant.before}  →  {mutant.name}   ({len(chances)} trials)", flush=True)
     for name in EQUIVALENT.get(file, {}).keys() - names:
         print(f"  no longer a mutant: {name}")
     print(f"{file}: " + ", ".join(f"{n} {what}" for what, n in counts.items()), flush=True)
-    return counts["SURVIVED"]
+    return counts
 
 
 def pins(trial: Trial) -> bool:
     return any(name in trial.name for name in PINNED)
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT / "minicnn"))
 
 
 def dotted(path: Path) -> str:

@@ -36,6 +36,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "it only must be the last, and below every number that is put there",
     },
     "kernels/reference/arrays.py": {
+        "sum: return np.asarray(np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)).astype(x.dtype)": "a copy",
+        "sum: return np.asarray(np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims)).astype(x.dtype, "
+        "copy=True)": "a copy",
+        "sum: return np.add.reduce(x, axis=axis, dtype=wider, keepdims=keepdims).astype(x.dtype, copy=False)":
+            "a number of NumPy for an array of one",
         "logsumexp: shift = np.where(np.isfinite(largest), largest, 1)": "e^(±∞ − 1) is what e^±∞ is",
         "logsumexp: with np.errstate(divide='ignore'):": "nothing above 0 is raised, so nothing overflows",
         "add_at: parts = (index,)": QUICK,

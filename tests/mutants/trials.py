@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +22,7 @@ CASES = 4  # of each row, besides its edges
 MORE = range(4, 24)  # where these notice nothing
 MANY = 120  # trials, of which some will do
 SECONDS = 4  # of them for one mutant
+NAMESAKES = 12  # of rows that a mutant names
 
 
 @dataclass
@@ -32,6 +35,29 @@ class Trial:
     still_holds: Callable[[], bool] = lambda: True  # on more cases
     lines: dict[int, set[int]] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def check(self) -> str:
+        """The property or the test, of whatever row or parameter."""
+        return self.name.split("[")[0]
+
+    @property
+    def row(self) -> str:
+        """The op that a property is tried on, in lower case."""
+        return plain(self.name[len(self.check) + 1 :].split(" ")[0].rstrip("]")) if self.kind == "by properties" else ""
+
+    @property
+    def cost(self) -> float:
+        """Seconds for each mutant that it may be expected to notice."""
+        return self.seconds / (1 + KILLS[self.check])
+
+
+KILLS: Counter[str] = Counter()  # how many mutants a check has noticed so far
+
+
+def plain(name: str) -> str:
+    """BatchNorm as batch_norm."""
+    return name.replace("_", "").lower()
 
 
 def property_trials(device: str) -> Iterator[Trial]:
@@ -84,14 +110,20 @@ def traced(trial: Trial) -> bool:
 
 
 def chosen(trials: list[Trial], first: list[Trial], all_rows: bool) -> list[Trial]:
-    """The order in which to try, cheap ones first; of code that all rows share, some rows for each property."""
+    """The order in which to try, best value first; of code that all rows share, some rows for each property."""
     if len(trials) > MANY and not all_rows:
         some = []
-        for _, same in itertools.groupby(trials, key=lambda t: t.name.split("[")[0]):
+        for _, same in itertools.groupby(trials, key=lambda t: t.check):
             same = list(same)
             some += same[:: max(1, len(same) // 8)] if same[0].kind == "by properties" else same
         trials = some
     trials = sorted(trials, key=lambda t: t.seconds)
     until = itertools.accumulate(t.seconds for t in trials)
     within = [t for t, total in zip(trials, until, strict=True) if total < SECONDS or "bad_input" in t.name]
-    return first + [t for t in within if t not in first]
+    return first + sorted((t for t in within if t not in first), key=lambda t: t.cost)
+
+
+def namesakes(text: str, trials: list[Trial]) -> list[Trial]:
+    """Trials of the rows that the text names, the best ones: an alias has no lines that would say who runs it."""
+    words = {plain(word) for word in re.findall(r"\w+", text)}
+    return sorted((t for t in trials if t.row in words), key=lambda t: t.cost)[:NAMESAKES]
