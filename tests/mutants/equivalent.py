@@ -10,7 +10,7 @@ import re
 RULES = (
     (r"MOST_PARTS = (6|11|10 \*\* 7)", "the limit is a round number"),
     (r"[<>]=? MOST_ELEMENTS|< LARGEST", "the limit is a round number: one element more or less is no matter"),
-    (r"reshape\(-2\b", "NumPy takes any number below 0 for −1"),
+    (r"reshape\(\[?-2\b", "NumPy takes any number below 0 for −1"),
     (r"compare\((b, a|largest, x), 'equal'\)", "equal is equal from either side"),
 )
 
@@ -115,6 +115,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "standardize: return (x_hat.astype(x.dtype, copy=False), inv_std.astype(x.dtype))": "a copy",
         "standardize: return (x_hat.astype(x.dtype, copy=False), inv_std.astype(x.dtype, copy=True))": "a copy",
         "_moments: var = ((mean - wide) ** 2).mean(axes)": "it is squared",
+        "_standardised: return (x - _by_channel(mean, x)) / _by_channel(np.sqrt(var + eps), x)":
+            "the mean is in double precision, always, and so is the difference",
         "_wide: return x.astype(np.result_type(x, np.float64))": "a copy",
         "_wide: return x.astype(np.result_type(np.float64, x), copy=False)": "a copy",
         "_wide: return x.astype(np.result_type(x, np.float64), copy=True)": "a copy",
