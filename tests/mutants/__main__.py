@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
 import importlib
@@ -21,7 +22,9 @@ import pytest  # noqa: E402
 from .changes import Mutant, mutants_of, source  # noqa: E402
 from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
 from .planting import instrument, plant  # noqa: E402
-from .trials import KILLS, Session, Trial, chosen, namesakes, property_trials, traced  # noqa: E402
+from .trials import (  # noqa: E402
+    NOTICED, TRIED, Session, Trial, chosen, concerned, namesakes, property_trials, refused, traced,
+)  # fmt: skip
 
 ROOT = Path(__file__).parent.parent.parent
 USUAL = ("minicnn/ops", "minicnn/kernels/reference")
@@ -65,6 +68,7 @@ def hunt(paths: list[Path], trials: list[Trial]) -> int:
     modules = {path: importlib.import_module(dotted(path)) for path in paths}
     for number, path in enumerate(paths):
         instrument(path, modules[path], number)
+    trials = list(concerned(trials))
     failing = [trial for trial in trials if not traced(trial) and not traced(trial)]
     for trial in failing:
         print(f"left out, since it fails anyway: {trial.name}")
@@ -89,6 +93,7 @@ def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> dict[st
     of = {trial.name: trial for trial in trials}
     near: dict[str, list[Trial]] = {}  # what noticed others of the same function goes first
     counts = dict.fromkeys(COLUMNS, 0)
+    raises = {node.lineno for node in ast.walk(ast.parse(source(path))) if isinstance(node, ast.Raise)}
     names = set()
     for mutant in mutants_of(path):
         names.add(mutant.name)
@@ -99,13 +104,18 @@ def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> dict[st
         where = mutant.name.split(":")[0]
         lines = set(mutant.lines or range(10_000))
         chances = [t for t in trials if t.lines.get(number, set()) & lines or (not mutant.runs and pins(t))]
-        first = [t for t in near.get(where, []) if t in chances]
-        first += namesakes(f"{where} {mutant.before}", [t for t in chances if t not in first])
-        chances = chosen(chances, first, not mutant.runs)
+        first = [t for t in near.get(where, []) if lines & t.lines.get(number, set())]
+        first += refused(min((line for line in raises if line >= mutant.line), default=0), number, chances)
+        first += namesakes(f"{where} {mutant.before}", chances)
+        chances = chosen(chances, list(dict.fromkeys(first)), not mutant.runs)
         found = killer(mutant, module, chances)
         counts[(of[found].kind if found in of else "at once") if found else "survived"] += 1
+        for trial in chances:
+            TRIED[trial.check] += 1
+            if trial.name == found:
+                NOTICED[trial.check] += 1
+                break
         if found in of:
-            KILLS[of[found].check] += 1
             near[where] = [of[found], *[t for t in first if t.name != found]][:6]
         elif not found:
             print(f"  {file}:{mutant.line}  {mutant.before}  →  {mutant.name}   ({len(chances)} trials)", flush=True)

@@ -183,6 +183,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "of_one_dtype: return [tensor.to(dtype) for tensor in tensors]": QUICK,
         "axes_of: return tuple(axes_in_order(op, x, axis))": "who asks for a set of axes does not mind their order",
         "axes_in_order: return range(x.ndim)": INTEGERS,
+        "groups_of: return groups": INTEGERS,
+        "_within_reason: always window.ceil_mode": "without it a window that is longer has been refused by then",
         "axes_in_order: positive = tuple((a % x.ndim for a in axes))": INTEGERS,
         "sizes_of: sizes = as_tuple(shape)": QUICK,
         "sizes_of: sizes = shape if shape is tuple else as_tuple(shape)": QUICK,

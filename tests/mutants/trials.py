@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from _pytest.runner import runtestprotocol
@@ -22,10 +23,12 @@ CASES = 4  # of each row, besides its edges
 MORE = range(4, 24)  # where these notice nothing
 MANY = 120  # trials, of which some will do
 SECONDS = 4  # of them for one mutant
-NAMESAKES = 12  # of rows that a mutant names
+PROBES = ("dtype_is_kept", "equals_its_composition", "second_derivative")  # run all that a row runs
+NAMESAKES = 8  # of rows that a mutant names
+REFUSALS = 8  # that the lines of a mutant lead to
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """A property of a row of the op table, or a test: whether it holds, which lines it runs, how long that takes."""
 
@@ -36,12 +39,12 @@ class Trial:
     lines: dict[int, set[int]] = field(default_factory=dict)
     seconds: float = 0.0
 
-    @property
+    @cached_property
     def check(self) -> str:
         """The property or the test, of whatever row or parameter."""
         return self.name.split("[")[0]
 
-    @property
+    @cached_property
     def row(self) -> str:
         """The op that a property is tried on, in lower case."""
         return plain(self.name[len(self.check) + 1 :].split(" ")[0].rstrip("]")) if self.kind == "by properties" else ""
@@ -49,10 +52,11 @@ class Trial:
     @property
     def cost(self) -> float:
         """Seconds for each mutant that it may be expected to notice."""
-        return self.seconds / (1 + KILLS[self.check])
+        return self.seconds * (2 + TRIED[self.check]) / (1 + NOTICED[self.check])
 
 
-KILLS: Counter[str] = Counter()  # how many mutants a check has noticed so far
+TRIED: Counter[str] = Counter()  # on how many mutants a check has been tried so far
+NOTICED: Counter[str] = Counter()  # and how many of them it has noticed
 
 
 def plain(name: str) -> str:
@@ -95,6 +99,15 @@ class Session:
         return True
 
 
+def concerned(trials: list[Trial]) -> Iterator[Trial]:
+    """Without those of rows that run nothing of the files, forward or backward: most rows, if it is one file."""
+    for trial in trials:
+        if trial.check in PROBES:
+            traced(trial)
+    rows = {trial.row for trial in trials if trial.lines}
+    return (trial for trial in trials if trial.kind == "by tests" or trial.row in rows)
+
+
 def traced(trial: Trial) -> bool:
     """Run a trial, and note what runs."""
     seen: set[tuple[int, int]] = set()
@@ -121,6 +134,11 @@ def chosen(trials: list[Trial], first: list[Trial], all_rows: bool) -> list[Tria
     until = itertools.accumulate(t.seconds for t in trials)
     within = [t for t, total in zip(trials, until, strict=True) if total < SECONDS or "bad_input" in t.name]
     return first + sorted((t for t in within if t not in first), key=lambda t: t.cost)
+
+
+def refused(line: int, number: int, trials: list[Trial]) -> list[Trial]:
+    """Trials in which this line of the file raises an error, the best ones."""
+    return sorted((t for t in trials if line in t.lines.get(number, ())), key=lambda t: t.cost)[:REFUSALS]
 
 
 def namesakes(text: str, trials: list[Trial]) -> list[Trial]:
