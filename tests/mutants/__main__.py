@@ -23,7 +23,16 @@ from .changes import Mutant, mutants_of, source  # noqa: E402
 from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
 from .planting import instrument, plant  # noqa: E402
 from .trials import (  # noqa: E402
-    NOTICED, TRIED, Session, Trial, chosen, concerned, namesakes, property_trials, refused, traced,
+    NOTICED,
+    TRIED,
+    Session,
+    Trial,
+    chosen,
+    concerned,
+    namesakes,
+    property_trials,
+    refused,
+    traced,
 )  # fmt: skip
 
 ROOT = Path(__file__).parent.parent.parent
