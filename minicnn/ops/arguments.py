@@ -177,9 +177,7 @@ def _within_reason(window: Window, shape: tuple[int, ...]) -> Window:
     if images * h * w > MOST_ELEMENTS and window.pad != ((0, 0), (0, 0)):
         raise ShapeError(f"padding {window.pad} makes {images} images of {h} × {w}, {images * h * w:.1e} elements: "
                          "pad less")  # fmt: skip
-    if window.stride[0] <= h and window.stride[1] <= w:
-        return window
-    return window._replace(stride=(min(window.stride[0], max(1, h)), min(window.stride[1], max(1, w))))
+    return window._replace(stride=(min(window.stride[0], h), min(window.stride[1], w)))
 
 
 def window_of(

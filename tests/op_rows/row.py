@@ -75,6 +75,7 @@ def edges_of_windows(**options: Any) -> tuple[Case, ...]:
         edge((1, 1, 5, 4), values="distinct", kernel_size=2, stride=2, ceil_mode=True, **options),
         edge((1, 1, 4, 4), values="distinct", kernel_size=2, stride=3, padding=1, ceil_mode=True, **options),
         edge((1, 1, 4, 3), values="distinct", kernel_size=1, stride=3, **options),
-        edge((1, 1, 3, 4), values="distinct", kernel_size=7, stride=5, ceil_mode=True, **options),  # an only window
+        edge((1, 1, 3, 2), values="distinct", kernel_size=(9, 6), stride=(7, 5), ceil_mode=True, **options),  # just one
+        edge((1, 1, 2, 3), values="distinct", kernel_size=(6, 9), stride=(5, 7), ceil_mode=True, **options),
         edge((1, 1, 2, 3), values="distinct", kernel_size=1, padding=1, **options),  # sees only padding at the border
     )

@@ -9,7 +9,9 @@ import pytest
 from minicnn import Tensor, grad, ops
 from minicnn.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from minicnn.explain import TimerHook
+from minicnn.kernels.window import Window
 from minicnn.ops.activation import PReLU
+from minicnn.ops.arguments import window_for
 from minicnn.ops.elementwise_loss import BinaryCrossEntropy
 from minicnn.ops.gates import GateSlope, SiLU
 from minicnn.ops.linear import LinearWeight
@@ -296,6 +298,29 @@ def test_a_residual_that_needs_a_gradient_alone():
         (g,) = grad(y, r, ones(2, 3))
     assert "batch_norm_gradient" not in {row.name for row in timer.rows}
     np.testing.assert_array_equal(g.data, np.ones((2, 3)))
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ceil_mode, kernel, stride, expected", [
+    (False, (2, 3), (7, 9), (7, 9)), (False, (2, 3), (8, 9), (7, 9)), (False, (2, 3), (7, 10), (7, 9)),
+    (False, (2, 3), (1, 10), (1, 9)), (False, (2, 3), (10**9, 1), (7, 1)), (True, (2, 3), (8, 10), (7, 9)),
+    (True, (12, 10), (30, 20), (12, 10)), (True, (10, 12), (20, 30), (10, 12)), (True, (12, 3), (30, 20), (12, 9)),
+])  # fmt: skip
+def test_strides_are_no_longer_than_what_they_cross(ceil_mode, kernel, stride, expected):
+    """The padded input, of 7 × 9 pixels here, or an only window that is longer."""
+    window = window_for("a pool", (1, 1, 4, 5), kernel, stride, ((1, 2), (0, 4)), 1, ceil_mode)
+    assert window == Window(kernel, expected, ((1, 2), (0, 4)), (1, 1), ceil_mode)
+
+
+@pytest.mark.parametrize("pad", [((1, 0), (0, 0)), ((0, 1), (0, 0)), ((0, 0), (1, 0)), ((0, 0), (0, 1))])
+def test_only_padding_can_be_too_much(pad):
+    """An x that is there was not too much for the memory, whatever its size."""
+    large = (2**14, 2**12, 2**6, 2**7)
+    assert window_for("a pool", large, 2, 2, 0, 1) == Window((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), False)
+    with pytest.raises(ShapeError, match=f"{2**26} images"):
+        window_for("a pool", large, 2, 2, pad, 1)
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------
