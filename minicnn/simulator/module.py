@@ -85,9 +85,9 @@ class Module:
         build: str = "",
     ):  # fmt: skip
         self.build = build or settings.build()
-        named = re.match(r'#line 1 "([^"]*)"\n', code)  # the code says itself which file it is
+        named = re.search(r'^#line 1 "([^"]*)"\n', code, re.MULTILINE)  # the code says itself which file it is
         self.path, self.code = (named[1], code[named.end() :]) if named else (path, code)
-        text = compiler.preprocess(f'#line 1 "{self.path}"\n{self.code}', options)
+        text = compiler.preprocess(code if named else f'#line 1 "{path}"\n{code}', options)
         heads = {head.name: head for head in source.heads(text)}
         c_names = [head.name for head in heads.values() if head.is_c and head.name not in name_expressions]
         names = [*c_names, *name_expressions]

@@ -98,13 +98,19 @@ def _kernel(device: str, file: str, name: str, dtype: str, constants: tuple) -> 
 
 @functools.cache
 def _module(device: str, file: str, dtype: str, constants: tuple) -> Any:
+    code, options = unit(file, dtype, constants)
+    return devices.array_library(device).RawModule(code=code, options=options)
+
+
+def unit(file: str, dtype: str, constants: tuple = ()) -> tuple[str, tuple[str, ...]]:
+    """What is compiled: the code of a .cu file for a dtype, and the compiler's options."""
     macros = {"REAL": REAL[dtype], "ACC": ACC.get(dtype, REAL[dtype]), **dict(constants)}
     options = ("-std=c++17", f"-I{FOLDER}", *(f"-D{name}={value}" for name, value in macros.items()))
     path = FOLDER / file
     # The first line tells the compiler whose lines it reads; the last makes the code another one, for CuPy's cache of
     # compiled kernels, when an included header is another one.
     code = f'#line 1 "{path.as_posix()}"\n{path.read_text("utf-8")}\n// headers: {_headers()}\n'
-    return devices.array_library(device).RawModule(code=code, options=options)
+    return code, options
 
 
 @functools.cache
