@@ -236,8 +236,8 @@ shares_memory = may_share_memory
 # ---- views
 
 
-def reshape(a: ndarray, shape: Any, order: str = "C") -> ndarray:
-    return a.reshape(shape)
+def reshape(a: ndarray, newshape: Any, order: str = "C") -> ndarray:
+    return a.reshape(newshape)
 
 
 def ravel(a: ndarray, order: str = "C") -> ndarray:
@@ -285,8 +285,9 @@ def diagonal(a: ndarray, offset: int = 0, axis1: int = 0, axis2: int = 1) -> nda
     return a.diagonal(offset, axis1, axis2)
 
 
-def atleast_1d(a: ndarray) -> ndarray:
-    return a if a.ndim else a.reshape(1)
+def atleast_1d(*arys: ndarray) -> Any:
+    made = [a if a.ndim else a.reshape(1) for a in arys]
+    return made[0] if len(made) == 1 else made
 
 
 def ndim(a: Any) -> int:

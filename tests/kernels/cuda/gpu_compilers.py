@@ -1,6 +1,7 @@
 """The compilers of NVIDIA, where they are at hand: no GPU and no driver is needed to compile for one.
 
-NVRTC, the one that CuPy uses, is a library: of a package (pip install nvidia-cuda-nvrtc), or of a CUDA toolkit. nvcc is a program of the toolkit. Both print what ptxas says of each kernel.
+NVRTC, the one that CuPy uses, is a library: of a package (pip install nvidia-cuda-nvrtc), or of a CUDA toolkit. nvcc is
+a program of the toolkit. Both print what ptxas says of each kernel.
 """
 
 from __future__ import annotations
