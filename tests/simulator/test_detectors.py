@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from examples import cuda_on_a_laptop
 from minicnn import simulator
 from minicnn.simulator import KernelError, RawModule
 
@@ -171,3 +172,11 @@ def test_ctrl_c_ends_a_kernel_that_never_ends(build):
         with pytest.raises(KeyboardInterrupt):
             kernel((1,), (1,), (flag,))
     timer.join()
+
+
+def test_the_example_finds_its_race(capsys):
+    cuda_on_a_laptop.main()
+    shown = capsys.readouterr().out
+    assert "race: writes element 1 of shared memory s, which thread (0,0,0) of block (0,0,0) read" in shown
+    assert "out of bounds: reads element 5000 of x" in shown
+    assert "wrong" in shown

@@ -34,6 +34,7 @@ struct Cell {
     uint32_t writer, reader;       // numbers in the grid: see number_of_current()
     uint32_t write_epoch, write_warp_epoch, write_place;
     uint32_t read_epoch, read_warp_epoch, read_place;
+    uint32_t other_reader, other_read_place;  // one more of the group
     Readers readers;
     bool by_atomic, in_flight, written;  // written: in shared memory only
 };
@@ -127,6 +128,10 @@ static bool reads_are_before(const Cell& cell, const Now& now) {
 static void remember_read(Cell& cell, const Now& now) {
     if (cell.readers == SOME_OF_GRID) return;
     bool alone = reads_are_before(cell, now);  // those before it are before whatever comes after it
+    if (!alone && cell.reader != now.number) {
+        cell.other_reader = cell.reader;
+        cell.other_read_place = cell.read_place;
+    }
     if (alone) cell.readers = ONE;
     else if (block_of(cell.reader) != block_of(now.number)) cell.readers = SOME_OF_GRID;
     else if (cell.readers != SOME_OF_BLOCK)
@@ -182,9 +187,12 @@ static void check_race(Cell& cell, int kind, const Now& now, const Place& place,
         fail_at(pc, address_of(cell.write_place), "asynchronous copy: %s %s while a cp.async into it is under way", verb(kind), place.text());
     if (cell.writer && !both_atomic && !is_before(cell.writer, cell.write_epoch, cell.write_warp_epoch, now))
         fail_at(pc, address_of(cell.write_place), "race: %s %s, which %s wrote, with no barrier between", verb(kind), place.text(), who(cell.writer));
-    if (kind == SIM_WRITE && !reads_are_before(cell, now))
-        fail_at(pc, address_of(cell.read_place), "race: writes %s, which %s read, with no barrier between", place.text(),
-                cell.readers == ONE ? who(cell.reader) : "several threads");
+    if (kind == SIM_WRITE && !reads_are_before(cell, now)) {
+        bool other = cell.reader == now.number;
+        fail_at(pc, address_of(other ? cell.other_read_place : cell.read_place),
+                "race: writes %s, which %s read, with no barrier between", place.text(),
+                who(other ? cell.other_reader : cell.reader));
+    }
     if (kind == SIM_READ) remember_read(cell, now);
     else remember_write(cell, now, kind == SIM_ATOMIC);
 }
