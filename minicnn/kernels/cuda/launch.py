@@ -38,11 +38,12 @@ MOST_BLOCKS = 1 << 16  # a kernel's loop does the rest
 MOST = 2**31 - 1  # what an int holds
 
 REAL = {  # dtype -> type; types.cuh has those of whole numbers
-    "float16": "__half", "float32": "float", "float64": "double", "bool": "bool",
+    "bfloat16": "__nv_bfloat16", "float16": "__half", "float32": "float", "float64": "double", "bool": "bool",
     "int8": "int8", "int16": "int16", "int32": "int", "int64": "int64",
     "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64",
 }  # fmt: skip
-ACC = {"float16": "float", "float32": "float"}  # of the others: REAL itself
+ACC = {"bfloat16": "float", "float16": "float", "float32": "float"}  # of the others: REAL itself
+HEADERS = {"bfloat16": "#include <cuda_bf16.h>\n", "float16": "#include <cuda_fp16.h>\n"}
 
 
 def library() -> Any:
@@ -109,7 +110,7 @@ def unit(file: str, dtype: str, constants: tuple = ()) -> tuple[str, tuple[str, 
     path = FOLDER / file
     # The first line tells the compiler whose lines it reads; the last makes the code another one, for CuPy's cache of
     # compiled kernels, when an included header is another one.
-    code = f'#line 1 "{path.as_posix()}"\n{path.read_text("utf-8")}\n// headers: {_headers()}\n'
+    code = f'{HEADERS.get(dtype, "")}#line 1 "{path.as_posix()}"\n{path.read_text("utf-8")}\n// headers: {_headers()}\n'
     return code, options
 
 

@@ -58,12 +58,12 @@ def logsumexp(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
 
 def argmax(x: Any, axis: int) -> Any:
     """The first of the largest along an axis; NaN is largest."""
-    return _arg_largest(x, axis, 1.0) if x.dtype.kind == "f" else library().argmax(x, axis=axis)
+    return _arg_largest(x, axis, 1.0) if x.dtype.kind in "fV" else library().argmax(x, axis=axis)
 
 
 def argmin(x: Any, axis: int) -> Any:
     """The first of the smallest along an axis; NaN is smallest."""
-    return _arg_largest(x, axis, -1.0) if x.dtype.kind == "f" else library().argmin(x, axis=axis)
+    return _arg_largest(x, axis, -1.0) if x.dtype.kind in "fV" else library().argmin(x, axis=axis)
 
 
 def _arg_largest(x: Any, axis: int, sign: float) -> Any:

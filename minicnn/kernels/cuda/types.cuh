@@ -1,10 +1,6 @@
 // Types in one word, as REAL has to be: `unsigned char(x)` is no C++. Named as NumPy names them.
 #pragma once
 
-#ifdef HEADER  // of REAL: float16 and bfloat16 are defined in headers of their own
-#include HEADER
-#endif
-
 typedef signed char int8;
 typedef unsigned char uint8;
 typedef short int16;
