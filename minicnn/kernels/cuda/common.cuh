@@ -30,7 +30,7 @@ __device__ __forceinline__ ACC not_a_number() { return ACC(__int_as_float(0x7fc0
 __device__ __forceinline__ bool is_nan(ACC x) { return x != x; }
 
 // max(x, 0) and min(x, cap) that let NaN through, as NumPy's do; fmax would give the other argument
-__device__ __forceinline__ ACC relu_of(ACC x) { return x < ACC(0) ? ACC(0) : x; }
+__device__ __forceinline__ ACC relu_of(ACC x) { return x <= ACC(0) ? ACC(0) : x; }
 __device__ __forceinline__ ACC at_most(ACC x, ACC cap) { return x > cap ? cap : x; }
 
 // --- reductions ------------------------------------------------------------------------------------------------------
