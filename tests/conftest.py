@@ -10,6 +10,7 @@ coverage run -m pytest && coverage report     branches that no test takes (pypro
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from minicnn.device import DEVICES
+from minicnn import Tensor
+from minicnn.device import DEVICES, to_host
 from tests.strategies import COMPANIONS
 
 USUAL_DEVICES = ("reference", "cpu")
@@ -60,10 +62,25 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name] // (1 + COMPANIONS))
         function._hypothesis_internal_use_settings = settings(before, max_examples=share)
     try:
-        return (yield)
+        with _numpy_that_copies(_parameters(item).get("device", "cpu"), item):
+            return (yield)
     finally:
         if before is not None:
             function._hypothesis_internal_use_settings = before
+
+
+@contextlib.contextmanager
+def _numpy_that_copies(device: str, item: pytest.Item) -> Iterator[None]:
+    """Tests look at results with NumPy. Where these are in a GPU's memory, .numpy() copies for them, which it refuses
+    to users; a test of that is marked `as_users_have_it`."""
+    if DEVICES[device].memory == "host" or item.get_closest_marker("as_users_have_it"):
+        yield
+        return
+    original, Tensor.numpy = Tensor.numpy, lambda tensor: to_host(tensor.data)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Tensor.numpy = original  # type: ignore[method-assign]
 
 
 TESTS_OF_ROW = pytest.StashKey[Counter]()  # how many tests share the examples of a row of the op table
@@ -81,6 +98,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("torch") and not wants_torch:
             return False
         if item.get_closest_marker("slow") and not wants_slow:
+            return False
+        if item.get_closest_marker("on_host") and wanted_device and DEVICES[wanted_device].memory != "host":
             return False
         return wanted_device is None or "device" in getattr(item, "fixturenames", ())
 

@@ -50,6 +50,7 @@ def test_tensors_are_made_where_use_says(device):
         np.testing.assert_array_equal(host(x), [[6, 7], [4, 5]])
 
 
+@pytest.mark.as_users_have_it
 def test_what_is_not_in_host_memory_is_no_numpy_array(device):
     x = Tensor(numbers(2, 3), device=device)
     if not elsewhere(device):

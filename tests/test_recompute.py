@@ -40,7 +40,7 @@ class Counting(nn.Module):
 
     def forward(self, x):
         if self.training and not function.is_recomputing():
-            self.mean.copy_(self.mean.data * 0.9 + x.data.mean(0) * 0.1)
+            self.mean.copy_(self.mean.numpy() * 0.9 + x.numpy().mean(0) * 0.1)
         return x - x.mean(axis=0)
 
 
@@ -132,7 +132,7 @@ def two_precisions(run):
 
 def hooks_everywhere(run):
     x, w, seen = numbers(3), numbers(3, seed=1), []
-    watch = lambda name, factor: lambda g: (seen.append((name, g.data.tobytes())), g * factor)[1]  # noqa: E731
+    watch = lambda name, factor: lambda g: (seen.append((name, g.numpy().tobytes())), g * factor)[1]  # noqa: E731
     for tensor, name in ((x, "x"), (w, "w")):
         tensor.register_hook(watch(name, 0.7))
     h = x * w
@@ -193,7 +193,7 @@ def forward_on_another_device(run):
         places.add(minicnn.device.current())
         return ops.softmax(x + Tensor(np.ones(4, np.float32)))
 
-    with minicnn.use("reference"):
+    with minicnn.use("reference" if x.device == "cpu" else x.device):
         y = run(fn, x)
     (y * y).sum().backward()
     return [x, y, y.device, x.grad.device, places]
@@ -223,7 +223,12 @@ SAME = [
 
 def bytes_of(thing):
     if isinstance(thing, Tensor):
-        return str(thing.dtype), thing.shape, thing.data.tobytes(), None if thing.grad is None else bytes_of(thing.grad)
+        return (
+            str(thing.dtype),
+            thing.shape,
+            thing.numpy().tobytes(),
+            None if thing.grad is None else bytes_of(thing.grad),
+        )
     return thing
 
 
@@ -254,7 +259,7 @@ def second_derivatives_agree():
                 (g,) = minicnn.grad((y * y).sum(), x, create_graph=True)
                 y = ops.tanh(g) @ w
             y.sum().backward()
-            results.append((x.grad.data, w.grad.data))
+            results.append((x.grad.numpy(), w.grad.numpy()))
         for one, other in zip(*results, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
@@ -278,7 +283,7 @@ def peaks(segments):
     nets = [nn.Sequential(*layers[start : start + length]) for start in range(0, LAYERS, length)]
     x = numbers(BATCH, WIDTH, requires_grad=False)
     for p in [p for net in nets for p in net.parameters()]:
-        p.grad = Tensor(np.zeros_like(p.data))
+        p.grad = Tensor(np.zeros_like(p.numpy()))
     tracemalloc.start()
     try:
         with MemoryHook() as memory:
@@ -310,7 +315,7 @@ def nothing_stays_alive():
 
         def fn(x):
             h = ops.tanh(x * w)
-            inside.append(weakref.ref(h.data))
+            inside.append(weakref.ref(h.numpy()))
             return h * h
 
         for used in (False, True):
@@ -318,7 +323,7 @@ def nothing_stays_alive():
             assert inside[-1]() is None, "the inside is kept"
             y.sum().backward(retain_graph=True)
             assert inside[-1]() is None, "the second inside is kept"
-            ends = [weakref.ref(y), weakref.ref(y.data), weakref.ref(y.grad_fn), y.grad_fn._saved[0].tensor]
+            ends = [weakref.ref(y), weakref.ref(y.numpy()), weakref.ref(y.grad_fn), y.grad_fn._saved[0].tensor]
             ends[-1] = weakref.ref(ends[-1])
             if used:
                 y.sum().backward()

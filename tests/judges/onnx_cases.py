@@ -20,6 +20,7 @@ import numpy as np
 from minicnn import Tensor, grad, use
 
 from .onnx_operators import OPERATORS, operator_of
+from .onnx_windows import host
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 UNDERSTOOD = OPERATORS.keys() | {"Gradient"}
@@ -109,4 +110,4 @@ def run(model: Any, inputs: Sequence[np.ndarray], device: str) -> list[np.ndarra
                 results = operator(*[values[name] for name in node.input], **options)
             results = results if isinstance(results, tuple) else (results,)
             values.update(zip(node.output, results, strict=False))  # not every node asks for all of them
-    return [values[value.name].data for value in graph.output]
+    return [host(values[value.name]) for value in graph.output]

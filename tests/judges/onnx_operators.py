@@ -16,14 +16,14 @@ import numpy as np
 
 from minicnn import Tensor, ops
 
-from .onnx_windows import avg_pool, conv, conv_transpose, max_pool, max_unpool, resize
+from .onnx_windows import avg_pool, conv, conv_transpose, host, max_pool, max_unpool, resize
 
 Operator = Callable[..., Any]
 
 
 def plain(option: Any) -> Any:
     """An input that is an option (axes, a shape) as plain numbers, as attributes are already."""
-    return option.data.tolist() if isinstance(option, Tensor) else option
+    return host(option).tolist() if isinstance(option, Tensor) else option
 
 
 def several(op: Operator) -> Operator:
@@ -48,7 +48,7 @@ def placed(op: Operator) -> Operator:
 
 def power(x, exponent):
     """A single exponent is a number to us, so that x may be negative."""
-    return ops.pow(x, exponent.data.item() if exponent.size == 1 else exponent)
+    return ops.pow(x, exponent.item() if exponent.size == 1 else exponent)
 
 
 def clipped(x, low=None, high=None, *, min=None, max=None):
@@ -135,7 +135,7 @@ def along(x, axis):
 
 def gather_nd(x, indices, *, batch_dims=0):
     batches = np.indices(indices.shape[:batch_dims] + (1,) * (indices.ndim - 1 - batch_dims))[:batch_dims]
-    return x[(*batches, *np.moveaxis(indices.data, -1, 0))]
+    return x[(*batches, *np.moveaxis(host(indices), -1, 0))]
 
 
 def scatter_elements(x, indices, updates, *, axis=0, reduction="none"):
@@ -145,7 +145,7 @@ def scatter_elements(x, indices, updates, *, axis=0, reduction="none"):
 
 
 def scatter_nd(x, indices, updates, *, reduction="none"):
-    index = tuple(np.moveaxis(indices.data, -1, 0))
+    index = tuple(np.moveaxis(host(indices), -1, 0))
     return x + ops.add_at({"none": updates - x[index], "add": updates}[reduction], index, x.shape)
 
 
@@ -164,7 +164,7 @@ def filled(shape, *, value=None):
 
 def batch_norm(x, scale, bias, mean, var, *, epsilon=1e-5, momentum=0.9, training_mode=0, **_):
     """ONNX weighs the old statistics, and tracks the biased variance: the unbiased one is (n − 1)/n too large."""
-    running_mean, running_var = Tensor(mean.data.copy()), Tensor(var.data.copy())
+    running_mean, running_var = Tensor(host(mean).copy()), Tensor(host(var).copy())
     y = ops.batch_norm(x, running_mean, running_var, scale, bias, bool(training_mode), 1 - momentum, epsilon)
     kept, n = var * momentum, x.size / x.shape[1]
     return y, running_mean, kept + (running_var - kept) * ((n - 1) / n)

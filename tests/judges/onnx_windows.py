@@ -7,6 +7,12 @@ import math
 import numpy as np
 
 from minicnn import Tensor, ops
+from minicnn import device as devices
+
+
+def host(tensor):
+    """What is in a tensor, as NumPy's, wherever it is."""
+    return devices.to_host(tensor.data)
 
 
 def images(*tensors):
@@ -76,7 +82,7 @@ def max_pool(x, *, kernel_shape, ceil_mode=0, storage_order=0, outputs, **option
         return like_input(x, ops.max_pool2d(image, kernel, ceil_mode=bool(ceil_mode), **window))
     y, index = ops.max_pool2d(image, kernel, ceil_mode=bool(ceil_mode), return_indices=True, **window)
     if storage_order:  # column by column
-        row, column = divmod(index.data, image.shape[3])
+        row, column = divmod(host(index), image.shape[3])
         index = Tensor(column * image.shape[2] + row)
     plane = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], 1, 1) * math.prod(x.shape[2:])
     return like_input(x, y), like_input(x, index + plane)  # ONNX counts through the whole tensor
@@ -98,14 +104,14 @@ def max_unpool(x, indices, output_shape=None, *, kernel_shape, **options):
                                                            window["padding"], strict=True)]  # fmt: skip
     plane = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], 1, 1) * math.prod(size)
     y = ops.max_unpool2d(x, indices - plane, kernel_shape, window["stride"], 0, output_size=size)
-    wanted = y.shape if output_shape is None else output_shape.data.tolist()
+    wanted = y.shape if output_shape is None else host(output_shape).tolist()
     return ops.pad(y, [(0, after - before) for before, after in zip(y.shape, wanted, strict=True)])
 
 
 def resize(x, roi=None, scales=None, sizes=None, *, axes=None, mode="nearest",
            coordinate_transformation_mode="half_pixel", keep_aspect_ratio_policy="stretch", **_):  # fmt: skip
     """ONNX's nearest pixel is the one at the middle of the new one, ours at its corner: the same in enlarging."""
-    given = (scales if sizes is None else sizes).data.tolist()
+    given = host(scales if sizes is None else sizes).tolist()
     wanted = [dict(zip(axes or range(4), given, strict=True))[axis] for axis in (2, 3)]
     if keep_aspect_ratio_policy != "stretch":
         choose = {"not_larger": min, "not_smaller": max}[keep_aspect_ratio_policy]

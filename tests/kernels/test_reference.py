@@ -16,6 +16,8 @@ from minicnn.kernels.window import Window
 
 from ..oracles import philox
 
+pytestmark = pytest.mark.on_host  # kernels are called with NumPy's arrays
+
 # Salmon et al., Random123 distribution, kat_vectors: "philox4x32 10": counter, key, result
 KNOWN_ANSWERS = [
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),

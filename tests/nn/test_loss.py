@@ -97,7 +97,7 @@ def gradient(loss, *arrays, **options):
     tensors = [Tensor(array, requires_grad=True) for array in arrays]
     y = loss(*tensors, **options)
     y.sum().backward()
-    return y.data, *(tensor.grad.data for tensor in tensors)
+    return y.numpy(), *(tensor.grad.numpy() for tensor in tensors)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight": [1.0, 2.0, 3.0], "label_smoothing": 0.1, "ignore_index": 0}])
@@ -123,7 +123,7 @@ def test_labels_that_change_after_forward_do_not_matter():
     loss = ops.cross_entropy(logits, labels, weight)
     labels[:], weight[:] = 1, 9
     loss.backward()
-    np.testing.assert_array_equal(logits.grad.data, gradient(ops.cross_entropy, normal(2, 3), target=[0, 2])[1])
+    np.testing.assert_array_equal(logits.grad.numpy(), gradient(ops.cross_entropy, normal(2, 3), target=[0, 2])[1])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
@@ -224,10 +224,10 @@ def test_a_teacher_learns_too():
     """The gradient in the targets, and in what they were made of."""
     student, teacher = (Tensor(normal(3, 4, seed=seed), requires_grad=True) for seed in (1, 2))
     ops.cross_entropy(student, ops.softmax(teacher)).backward()
-    p, q = (np.exp(t.data) / np.exp(t.data).sum(1, keepdims=True) for t in (student, teacher))
-    np.testing.assert_allclose(student.grad.data, (p - q) / 3)
+    p, q = (np.exp(t.numpy()) / np.exp(t.numpy()).sum(1, keepdims=True) for t in (student, teacher))
+    np.testing.assert_allclose(student.grad.numpy(), (p - q) / 3)
     surprise = -np.log(p)
-    np.testing.assert_allclose(teacher.grad.data, q * (surprise - (q * surprise).sum(1, keepdims=True)) / 3)
+    np.testing.assert_allclose(teacher.grad.numpy(), q * (surprise - (q * surprise).sum(1, keepdims=True)) / 3)
 
 
 # --- yes or no, and differences ---------------------------------------------------------------------------------------
@@ -248,8 +248,8 @@ def test_small_losses_keep_their_digits():
     x = np.float32([15, -15])
     expected = np.log1p(np.exp(np.float64(-15)))
     y = ops.binary_cross_entropy_with_logits(Tensor(x), [1, 0], reduction="none")
-    np.testing.assert_allclose(y.data, expected, rtol=1e-6)
-    np.testing.assert_allclose(ops.sigmoid_focal_loss(Tensor(x), [1, 0], -1, 0).data, expected, rtol=1e-6)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(ops.sigmoid_focal_loss(Tensor(x), [1, 0], -1, 0).numpy(), expected, rtol=1e-6)
 
 
 def test_yes_or_no_is_a_choice_of_two():
@@ -257,7 +257,7 @@ def test_yes_or_no_is_a_choice_of_two():
     two = np.stack([np.zeros(6), x], axis=1)
     expected = ops.cross_entropy(Tensor(two), t, [1.0, 3.0], reduction="none")
     y = ops.binary_cross_entropy_with_logits(Tensor(x), t, reduction="none", pos_weight=3.0)
-    np.testing.assert_allclose(y.data, expected.data)
+    np.testing.assert_allclose(y.numpy(), expected.numpy())
 
 
 def test_the_focal_loss_of_the_paper():
@@ -307,7 +307,7 @@ MODULES = [
 @pytest.mark.parametrize("module, function, target, options", MODULES, ids=lambda value: type(value).__name__)
 def test_a_module_is_its_function(module, function, target, options):
     x = Tensor(normal(2, 3).astype(np.float32))
-    np.testing.assert_array_equal(module(x, target).data, function(x, target, *options).data)
+    np.testing.assert_array_equal(module(x, target).numpy(), function(x, target, *options).numpy())
     for name, value in vars(module).items():
         if name in module.options:
             assert f"{name}={value!r}" in repr(module)
@@ -320,6 +320,6 @@ def test_weights_are_buffers(module):
     assert "weight: 3 numbers" in repr(loss)
     other = module(weight=np.ones(3, np.float32))
     other.load_state_dict(loss.state_dict())
-    np.testing.assert_array_equal(other.weight.data, np.float32(WEIGHT))
+    np.testing.assert_array_equal(other.weight.numpy(), np.float32(WEIGHT))
     assert not module().state_dict()
     assert module().weight is None

@@ -24,11 +24,11 @@ def random(*shape, seed=0):
 def test_max_pool_and_its_indices_by_hand():
     x = image([1, 9, 2, 3], [4, 5, 8, 6], [7, 0, 1, 2], [3, 3, 2, 2])
     y, indices = nn.MaxPool2d(2, return_indices=True)(x)
-    assert y.data.tolist() == [[[[9, 8], [7, 2]]]]
-    assert indices.data.tolist() == [[[[1, 6], [8, 11]]]]  # of the two equal ones the first
+    assert y.numpy().tolist() == [[[[9, 8], [7, 2]]]]
+    assert indices.numpy().tolist() == [[[[1, 6], [8, 11]]]]  # of the two equal ones the first
     assert indices.dtype == np.int64 and not indices.requires_grad
     back = nn.MaxUnpool2d(2)(y, indices)
-    assert back.data.tolist() == [[[[0, 9, 0, 0], [0, 0, 8, 0], [7, 0, 0, 2], [0, 0, 0, 0]]]]
+    assert back.numpy().tolist() == [[[[0, 9, 0, 0], [0, 0, 8, 0], [7, 0, 0, 2], [0, 0, 0, 0]]]]
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
@@ -43,9 +43,9 @@ def test_unpooling_is_a_partial_inverse(options, ceil_mode, device):
         x = random(2, 3, 7, 8) + 1.0
         y, indices = nn.MaxPool2d(**options, ceil_mode=ceil_mode, return_indices=True)(x)
         back = nn.MaxUnpool2d(**options)(y, indices, output_size=x.shape)
-    won = np.isin(x.data, y.data)
+    won = np.isin(x.numpy(), y.numpy())
     assert 0 < won.sum() < won.size or options["kernel_size"] == 5
-    np.testing.assert_array_equal(back.data, np.where(won, x.data, 0))
+    np.testing.assert_array_equal(back.numpy(), np.where(won, x.numpy(), 0))
 
 
 def test_unpooling_needs_no_size_where_windows_tile():
@@ -60,25 +60,25 @@ def test_of_repeated_places_the_last_stays_and_gets_the_gradient(device):
         x = Tensor(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), requires_grad=True)
         y = ops.max_unpool2d(x, np.array([[[[5, 0], [5, -1]]]]), 2)
         y.backward(np.arange(16.0).reshape(1, 1, 4, 4) + 1)
-    assert y.data.reshape(-1).tolist() == [2, 0, 0, 0, 0, 3] + [0] * 10
-    assert x.grad.data.tolist() == [[[[0, 1], [6, 0]]]]
+    assert y.numpy().reshape(-1).tolist() == [2, 0, 0, 0, 0, 3] + [0] * 10
+    assert x.grad.numpy().tolist() == [[[[0, 1], [6, 0]]]]
 
 
 def test_indices_that_are_changed_later_change_no_gradient():
     x = Tensor(np.arange(16.0).reshape(1, 1, 4, 4), requires_grad=True)
     y, indices = ops.max_pool2d(x, 2, return_indices=True)
-    places = indices.data.copy()
+    places = indices.numpy().copy()
     z = ops.max_unpool2d(y, places, 2)
-    indices.data[...] = 0
+    indices.numpy()[...] = 0
     places[...] = 0
     z.sum().backward()
-    assert x.grad.data.sum() == 4 and x.grad.data[0, 0, 1::2, 1::2].sum() == 4
+    assert x.grad.numpy().sum() == 4 and x.grad.numpy()[0, 0, 1::2, 1::2].sum() == 4
 
 
 def test_relu_before_a_pool_with_indices_is_not_lost():
     x = image([-1, -2], [-3, -4])
     y, indices = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True))(x)
-    assert y.data.item() == 0 and indices.data.item() == 0
+    assert y.numpy().item() == 0 and indices.numpy().item() == 0
 
 
 # --- average: what counts ---------------------------------------------------------------------------------------------
@@ -97,35 +97,35 @@ def test_average_by_hand(ceil_mode, include, expected, device):
     with minicnn.use(device):
         pool = nn.AvgPool2d((1, 3), (1, 2), ((0, 0), (1, 0)), ceil_mode, include)
         y = pool(image([1, 2, 3, 4, 5]))
-    np.testing.assert_allclose(y.data[0, 0, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(y.numpy()[0, 0, 0], expected, rtol=1e-6)
 
 
 def test_what_hangs_over_padding_is_padding_only_as_far_as_it_was_declared():
     """4 wide, stride 3, padding 1 + 1: windows begin at −1 and 2; place 4 is declared, place 5 hangs over."""
     x = image([1, 2, 3, 4])
     pool = nn.AvgPool2d((1, 3), (1, 3), (0, 1), ceil_mode=True)
-    np.testing.assert_allclose(pool(x).data[0, 0, 0], [(0 + 1 + 2) / 3, (3 + 4 + 0) / 3])
+    np.testing.assert_allclose(pool(x).numpy()[0, 0, 0], [(0 + 1 + 2) / 3, (3 + 4 + 0) / 3])
     pool = nn.AvgPool2d((1, 4), (1, 3), (0, 1), ceil_mode=True)
-    np.testing.assert_allclose(pool(x).data[0, 0, 0], [(0 + 1 + 2 + 3) / 4, (3 + 4 + 0) / 3])
+    np.testing.assert_allclose(pool(x).numpy()[0, 0, 0], [(0 + 1 + 2 + 3) / 4, (3 + 4 + 0) / 3])
 
 
 def test_tensorflow_s_same_average_leaves_padding_out():
     """tf.nn.avg_pool2d of ones is ones; the odd column of padding is on the right."""
     ones = Tensor(np.ones((1, 1, 4, 4), np.float32))
     same = nn.AvgPool2d(3, 2, "same", count_include_pad=False)
-    np.testing.assert_array_equal(same(ones).data, np.ones((1, 1, 2, 2)))
+    np.testing.assert_array_equal(same(ones).numpy(), np.ones((1, 1, 2, 2)))
     counted = nn.AvgPool2d(3, 2, "same")
-    np.testing.assert_allclose(counted(ones).data[0, 0], [[1, 2 / 3], [2 / 3, 4 / 9]])
+    np.testing.assert_allclose(counted(ones).numpy()[0, 0], [[1, 2 / 3], [2 / 3, 4 / 9]])
 
 
 def test_an_only_window_may_hang_over_by_less_than_a_stride(device):
     """As in PyTorch: GoogLeNet's 3×3 pool with ceil_mode takes a 2×2 map. Huge windows cost no more than small ones."""
     x = image([1, 2], [3, 4])
     with minicnn.use(device):
-        assert nn.MaxPool2d(3, 2, ceil_mode=True)(x).data.tolist() == [[[[4]]]]
-        assert nn.AvgPool2d(3, 2, ceil_mode=True)(x).data.tolist() == [[[[2.5]]]]
-        assert nn.AvgPool2d(3, 2**31 - 1, ceil_mode=True)(x).data.tolist() == [[[[2.5]]]]
-        assert nn.AvgPool2d((1, 3), (5, 7), ceil_mode=True)(x).data.tolist() == [[[[1.5]]]]
+        assert nn.MaxPool2d(3, 2, ceil_mode=True)(x).numpy().tolist() == [[[[4]]]]
+        assert nn.AvgPool2d(3, 2, ceil_mode=True)(x).numpy().tolist() == [[[[2.5]]]]
+        assert nn.AvgPool2d(3, 2**31 - 1, ceil_mode=True)(x).numpy().tolist() == [[[[2.5]]]]
+        assert nn.AvgPool2d((1, 3), (5, 7), ceil_mode=True)(x).numpy().tolist() == [[[[1.5]]]]
     for pool in (nn.MaxPool2d(3, 2), nn.MaxPool2d(4, 2, ceil_mode=True)):
         with pytest.raises(
             ShapeError, match=r"max_pool2d of x \(1, 1, 2, 2\): a window of . rows .* does not fit into 2"
@@ -140,11 +140,11 @@ def test_an_only_window_may_hang_over_by_less_than_a_stride(device):
 
 def test_adaptive_by_hand():
     x = image([1, 2, 3, 4, 5])  # three bins of five: 0 1, 1 2 3, 3 4
-    np.testing.assert_allclose(nn.AdaptiveAvgPool2d((1, 3))(x).data[0, 0, 0], [1.5, 3, 4.5])
+    np.testing.assert_allclose(nn.AdaptiveAvgPool2d((1, 3))(x).numpy()[0, 0, 0], [1.5, 3, 4.5])
     y, indices = nn.AdaptiveMaxPool2d((1, 3), return_indices=True)(x)
-    assert y.data.tolist() == [[[[2, 4, 5]]]] and indices.data.tolist() == [[[[1, 3, 4]]]]
+    assert y.numpy().tolist() == [[[[2, 4, 5]]]] and indices.numpy().tolist() == [[[[1, 3, 4]]]]
     wider = nn.AdaptiveAvgPool2d((1, 7))(image([1, 2, 3]))  # seven of three: 0, 0, 0 1, 1, 1 2, 2, 2
-    np.testing.assert_allclose(wider.data[0, 0, 0], [1, 1, 1.5, 2, 2.5, 3, 3])
+    np.testing.assert_allclose(wider.numpy()[0, 0, 0], [1, 1, 1.5, 2, 2.5, 3, 3])
 
 
 @pytest.mark.parametrize("shape, bins", [((2, 3, 6, 8), (3, 2)), ((1, 2, 7, 7), (7, 1)), ((1, 2, 4, 6), (None, 3))])
@@ -152,17 +152,19 @@ def test_bins_that_divide_the_input_are_windows(shape, bins, device):
     with minicnn.use(device):
         x = random(*shape)
         window = tuple(n // (p or n) for n, p in zip(shape[2:], bins, strict=True))
-        np.testing.assert_allclose(ops.adaptive_avg_pool2d(x, bins).data, ops.avg_pool2d(x, window).data, rtol=1e-6)
-        np.testing.assert_array_equal(ops.adaptive_max_pool2d(x, bins).data, ops.max_pool2d(x, window).data)
+        np.testing.assert_allclose(
+            ops.adaptive_avg_pool2d(x, bins).numpy(), ops.avg_pool2d(x, window).numpy(), rtol=1e-6
+        )
+        np.testing.assert_array_equal(ops.adaptive_max_pool2d(x, bins).numpy(), ops.max_pool2d(x, window).numpy())
 
 
 def test_one_bin_is_global_and_all_bins_are_the_input(device):
     with minicnn.use(device):
         x = random(2, 3, 5, 4)
-        np.testing.assert_array_equal(nn.AdaptiveAvgPool2d(1)(x).data, ops.global_avg_pool2d(x).data)
-        np.testing.assert_array_equal(nn.AdaptiveMaxPool2d(1)(x).data, ops.global_max_pool2d(x).data)
-        np.testing.assert_array_equal(nn.AdaptiveAvgPool2d((None, None))(x).data, x.data)
-        np.testing.assert_array_equal(nn.AdaptiveMaxPool2d((5, 4))(x).data, x.data)
+        np.testing.assert_array_equal(nn.AdaptiveAvgPool2d(1)(x).numpy(), ops.global_avg_pool2d(x).numpy())
+        np.testing.assert_array_equal(nn.AdaptiveMaxPool2d(1)(x).numpy(), ops.global_max_pool2d(x).numpy())
+        np.testing.assert_array_equal(nn.AdaptiveAvgPool2d((None, None))(x).numpy(), x.numpy())
+        np.testing.assert_array_equal(nn.AdaptiveMaxPool2d((5, 4))(x).numpy(), x.numpy())
 
 
 def test_nan_and_infinity_in_bins(device):
@@ -173,8 +175,8 @@ def test_nan_and_infinity_in_bins(device):
             y, indices = ops.adaptive_max_pool2d(x, bins, return_indices=True)
             window = {1: 3, 2: 2, 3: 1}[bins[0]]
             expected = ops.max_pool2d(x, window, 1, return_indices=True)
-            np.testing.assert_array_equal(y.data, expected[0].data)
-            np.testing.assert_array_equal(indices.data, expected[1].data)
+            np.testing.assert_array_equal(y.numpy(), expected[0].numpy())
+            np.testing.assert_array_equal(indices.numpy(), expected[1].numpy())
 
 
 def test_large_planes_are_averaged_without_losing_digits(device):
@@ -182,7 +184,7 @@ def test_large_planes_are_averaged_without_losing_digits(device):
     x = Tensor(np.full((1, 1, 1024, 1024), 1.1, np.float32))
     with minicnn.use(device):
         for bins in (1, 3):
-            np.testing.assert_allclose(ops.adaptive_avg_pool2d(x, bins).data, 1.1, rtol=3e-5)
+            np.testing.assert_allclose(ops.adaptive_avg_pool2d(x, bins).numpy(), 1.1, rtol=3e-5)
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------

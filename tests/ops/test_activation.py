@@ -40,7 +40,7 @@ CURVES = {  # the function and its oracle; how many digits
 def slopes(function, x):
     leaf = Tensor(x, requires_grad=True)
     function(leaf).backward(np.ones(x.shape, x.dtype))
-    return leaf.grad.data
+    return leaf.grad.numpy()
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -48,7 +48,7 @@ def test_every_value_is_right(name, device):
     """Each number by itself, not compared with the largest: also where the function is tiny."""
     function, oracle, digits = CURVES[name]
     with minicnn.use(device):
-        y = function(Tensor(LINE)).data
+        y = function(Tensor(LINE)).numpy()
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, oracle(LINE.astype(np.float64)), rtol=digits, atol=FLUSHED)
 
@@ -71,7 +71,7 @@ def test_nan_and_infinity(name, device):
     function = CURVES[name][0]
     with minicnn.use(device):
         for dtype in (np.float32, np.float64):
-            y = function(Tensor(np.array([np.nan, 1.0, np.inf], dtype))).data
+            y = function(Tensor(np.array([np.nan, 1.0, np.inf], dtype))).numpy()
             assert np.isnan(y[0]) and not np.isnan(y[1:]).any()
             far = function(Tensor(np.array([1e30], dtype))).item()
             assert y[2] == (far if far < 10 else np.inf)
@@ -83,9 +83,9 @@ def test_half_precision_does_not_overflow_inside(name, device):
     function = CURVES[name][0]
     x = np.float16([-60000, -300, -20, -1e-7, 0, 0.5, 20, 300, 60000])
     with minicnn.use(device):
-        y, slope = function(Tensor(x)).data, slopes(function, x)
+        y, slope = function(Tensor(x)).numpy(), slopes(function, x)
     assert y.dtype == slope.dtype == np.float16
-    np.testing.assert_allclose(y, function(Tensor(x.astype(np.float64))).data, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(y, function(Tensor(x.astype(np.float64))).numpy(), rtol=2e-3, atol=1e-6)
     np.testing.assert_allclose(slope, slopes(function, x.astype(np.float64)), rtol=2e-3, atol=2e-3)
 
 
@@ -93,13 +93,13 @@ def test_selus_numbers_are_the_fixed_point():
     from_paper = oracles.selu_numbers()
     assert from_paper == pytest.approx((1.6732632423543772, 1.0507009873554805), rel=1e-15)
     x = np.random.default_rng(0).standard_normal(200_000)
-    y = ops.selu(Tensor(x)).data
+    y = ops.selu(Tensor(x)).numpy()
     assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
 
 
 def test_gelu_by_tanh_is_close_to_gelu():
     x = Tensor(np.linspace(-6, 6, 2001))
-    difference = np.abs(ops.gelu(x).data - ops.gelu(x, "tanh").data).max()
+    difference = np.abs(ops.gelu(x).numpy() - ops.gelu(x, "tanh").numpy()).max()
     assert 1e-4 < difference < 5e-4
 
 
@@ -110,7 +110,7 @@ def test_swish_is_silu():
 @pytest.mark.parametrize("beta, threshold", [(1.0, 3.0), (2.0, 6.0)])
 def test_softplus_is_straight_only_beyond_the_threshold(beta, threshold, device):
     with minicnn.use(device):
-        y = ops.softplus(Tensor(np.float64([3.0, np.nextafter(3.0, 4)])), beta, threshold).data
+        y = ops.softplus(Tensor(np.float64([3.0, np.nextafter(3.0, 4)])), beta, threshold).numpy()
     assert y[0] == pytest.approx(math.log1p(math.exp(threshold)) / beta, rel=1e-14)
     assert y[1] == np.nextafter(3.0, 4)
 

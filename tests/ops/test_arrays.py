@@ -39,12 +39,12 @@ def test_integers_as_numpy_has_them(name, device):
     with minicnn.use(device):
         y = getattr(Tensor(COUNT), method)(*arguments)
     assert y.dtype == expected.dtype
-    np.testing.assert_array_equal(y.data, expected)
+    np.testing.assert_array_equal(y.numpy(), expected)
 
 
 def test_einsum_as_numpy_has_it(device):
     with minicnn.use(device):
-        np.testing.assert_array_equal(ops.einsum("ijk,kl->lj", Tensor(COUNT), Tensor(COUNT[0].T)).data,
+        np.testing.assert_array_equal(ops.einsum("ijk,kl->lj", Tensor(COUNT), Tensor(COUNT[0].T)).numpy(),
                                       np.einsum("ijk,kl->lj", COUNT, COUNT[0].T))  # fmt: skip
         assert ops.einsum("i,i", Tensor([1.0, 2.0]), Tensor([3.0, 4.0])).item() == 11
 
@@ -58,7 +58,7 @@ def test_einsum_counts_its_multiply_adds():
 def test_parts_are_views_and_a_write_into_the_whole_is_noticed():
     x, w = Tensor(np.arange(6.0)), Tensor(np.ones(4), requires_grad=True)
     _, second = x.split([2, 4])
-    assert np.shares_memory(second.data, x.data)
+    assert np.shares_memory(second.numpy(), x.numpy())
     y = (second * w).sum()
     x[3] = 9.0
     with pytest.raises(GraphError, match="changed in place"):
@@ -68,7 +68,7 @@ def test_parts_are_views_and_a_write_into_the_whole_is_noticed():
 def test_one_part_of_several_used():
     x = Tensor(np.arange(6.0), requires_grad=True)
     (x.chunk(3)[1] * 2.0).sum().backward()
-    np.testing.assert_array_equal(x.grad.data, [0, 0, 2, 2, 0, 0])
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 0, 2, 2, 0, 0])
 
 
 def test_an_index_is_kept_as_it_was():
@@ -76,16 +76,16 @@ def test_an_index_is_kept_as_it_was():
     y = x.take(index) + x.gather(0, index)
     index[:] = 1
     y.sum().backward()
-    np.testing.assert_array_equal(x.grad.data, [2, 0, 2])
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 0, 2])
 
 
 def test_slices_are_put_back_without_a_loop(device):
     """Which is eight times as fast; tuples and lists inside of an index do repeat."""
     with minicnn.use(device):
         v = Tensor(np.ones((2, 3)))
-        np.testing.assert_array_equal(ops.add_at(v, (slice(None), slice(1, None)), (2, 4)).data, [[0, 1, 1, 1]] * 2)
-        np.testing.assert_array_equal(ops.add_at(v, ((0, 0),), (2, 3)).data, [[2, 2, 2], [0, 0, 0]])
-        np.testing.assert_array_equal(ops.add_at(v, [1, 1], (2, 3)).data, [[0, 0, 0], [2, 2, 2]])
+        np.testing.assert_array_equal(ops.add_at(v, (slice(None), slice(1, None)), (2, 4)).numpy(), [[0, 1, 1, 1]] * 2)
+        np.testing.assert_array_equal(ops.add_at(v, ((0, 0),), (2, 3)).numpy(), [[2, 2, 2], [0, 0, 0]])
+        np.testing.assert_array_equal(ops.add_at(v, [1, 1], (2, 3)).numpy(), [[0, 0, 0], [2, 2, 2]])
 
 
 # --- the ends of the number line --------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def gradient(function, *numbers):
     x = Tensor(np.array(numbers), requires_grad=True)
     y = function(x)
     y.backward()
-    return y.item(), x.grad.data.tolist()
+    return y.item(), x.grad.numpy().tolist()
 
 
 def test_logsumexp_of_infinities(device):
@@ -105,7 +105,7 @@ def test_logsumexp_of_infinities(device):
         assert gradient(ops.logsumexp, -inf, 3.0) == (3, [0, 1])
         assert ops.logsumexp(Tensor([inf, 1.0])).item() == inf
         assert np.isnan(ops.logsumexp(Tensor([np.nan, 1.0])).item())
-        assert ops.logsumexp(Tensor(np.zeros((0, 2))), 0).data.tolist() == [-inf, -inf]
+        assert ops.logsumexp(Tensor(np.zeros((0, 2))), 0).numpy().tolist() == [-inf, -inf]
 
 
 def test_std_of_equal_numbers_has_no_slope():
@@ -119,13 +119,13 @@ def test_prod_with_zeros():
 
 def test_nan_is_not_clipped():
     x = Tensor([np.nan, -2.0, 2.0])
-    np.testing.assert_array_equal(x.clip(-1.0, 1.0).data, np.float32([np.nan, -1, 1]))
+    np.testing.assert_array_equal(x.clip(-1.0, 1.0).numpy(), np.float32([np.nan, -1, 1]))
 
 
 def test_small_numbers_keep_their_digits():
     x = Tensor(np.array([1e-12, -3e-15]))
-    np.testing.assert_allclose(x.log1p().data, x.data, rtol=1e-11)
-    np.testing.assert_allclose(x.expm1().data, x.data, rtol=1e-11)
+    np.testing.assert_allclose(x.log1p().numpy(), x.numpy(), rtol=1e-11)
+    np.testing.assert_allclose(x.expm1().numpy(), x.numpy(), rtol=1e-11)
 
 
 def test_the_variance_of_large_numbers():
@@ -153,8 +153,8 @@ def test_resizing_gives_the_published_answers(name, device):
     with minicnn.use(device):
         by_factor = ops.resize(Tensor(SQUARE), scale_factor=2, **options)
         by_size = ops.interpolate(Tensor(SQUARE), 4, **options)
-    np.testing.assert_allclose(by_factor.data[0, 0], answer, rtol=1e-15)
-    np.testing.assert_allclose(by_size.data[0, 0], answer, rtol=1e-15)
+    np.testing.assert_allclose(by_factor.numpy()[0, 0], answer, rtol=1e-15)
+    np.testing.assert_allclose(by_size.numpy()[0, 0], answer, rtol=1e-15)
 
 
 def test_places_are_not_off_by_rounding(device):
@@ -162,8 +162,8 @@ def test_places_are_not_off_by_rounding(device):
     x = np.arange(14.0).reshape(1, 1, 14, 1)
     with minicnn.use(device):
         y = ops.resize(Tensor(x), (46, 1))
-    assert y.data[0, 0, 23, 0] == 7
-    np.testing.assert_array_equal(y.data.ravel(), [p * 14 // 46 for p in range(46)])
+    assert y.numpy()[0, 0, 23, 0] == 7
+    np.testing.assert_array_equal(y.numpy().ravel(), [p * 14 // 46 for p in range(46)])
 
 
 def test_powers_where_the_logarithm_has_no_value(device):
@@ -172,10 +172,10 @@ def test_powers_where_the_logarithm_has_no_value(device):
         x = Tensor([-2.0, -3.0, 0.0, 0.0, 0.0, 3.0], dtype="float64", requires_grad=True)
         e = Tensor([2.0, 3.0, 2.0, 1.0, 0.0, 0.0], dtype="float64")
         y = x**e
-        np.testing.assert_array_equal(y.data, [4, -27, 0, 0, 1, 1])
+        np.testing.assert_array_equal(y.numpy(), [4, -27, 0, 0, 1, 1])
         (first,) = grad(y.sum(), x, create_graph=True)
-        np.testing.assert_array_equal(first.data, [-4, 27, 0, 1, 0, 0])
+        np.testing.assert_array_equal(first.numpy(), [-4, 27, 0, 1, 0, 0])
         (second,) = grad(first.sum(), x)
-        np.testing.assert_array_equal(second.data, [2, -18, 2, 0, 0, 0])
+        np.testing.assert_array_equal(second.numpy(), [2, -18, 2, 0, 0, 0])
         (of_exponents,) = grad((x[2:].detach() ** e.requires_grad_()[2:]).sum(), e)
-        np.testing.assert_array_equal(of_exponents.data, [0, 0, 0, 0, 0, np.log(3)])
+        np.testing.assert_array_equal(of_exponents.numpy(), [0, 0, 0, 0, 0, np.log(3)])

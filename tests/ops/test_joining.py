@@ -38,9 +38,9 @@ def test_just_outside(name):
 
 def test_integers_are_cut_and_joined():
     parts = X.split([1, 2], 1)
-    np.testing.assert_array_equal(parts[1].data, COUNT[:, 1:])
-    np.testing.assert_array_equal(ops.concat(parts, 1).data, COUNT)
-    np.testing.assert_array_equal(ops.stack([X, X], -4).data, [COUNT, COUNT])
+    np.testing.assert_array_equal(parts[1].numpy(), COUNT[:, 1:])
+    np.testing.assert_array_equal(ops.concat(parts, 1).numpy(), COUNT)
+    np.testing.assert_array_equal(ops.stack([X, X], -4).numpy(), [COUNT, COUNT])
 
 
 def test_few_parts():
@@ -51,19 +51,19 @@ def test_few_parts():
 
 @pytest.mark.parametrize("k", [-3, -2, -1, 0, 1, 3, 4, 10**6, -(10**6)])
 def test_diagonals_far_away(k):
-    np.testing.assert_array_equal(X.tril(k).data, np.tril(COUNT, k))
-    np.testing.assert_array_equal(X.triu(k).data, np.triu(COUNT, k))
-    np.testing.assert_array_equal(X.swapaxes(1, 2).tril(k).data, np.tril(COUNT.swapaxes(1, 2), k))
-    np.testing.assert_array_equal(X.swapaxes(1, 2).triu(k).data, np.triu(COUNT.swapaxes(1, 2), k))
+    np.testing.assert_array_equal(X.tril(k).numpy(), np.tril(COUNT, k))
+    np.testing.assert_array_equal(X.triu(k).numpy(), np.triu(COUNT, k))
+    np.testing.assert_array_equal(X.swapaxes(1, 2).tril(k).numpy(), np.tril(COUNT.swapaxes(1, 2), k))
+    np.testing.assert_array_equal(X.swapaxes(1, 2).triu(k).numpy(), np.triu(COUNT.swapaxes(1, 2), k))
 
 
 @pytest.mark.parametrize("counts", [0, 1, [2], [0, 2, 1], np.array([1, 1, 0])])
 def test_repeating(counts):
-    np.testing.assert_array_equal(X.repeat(counts, 1).data, COUNT.repeat(counts, 1))
+    np.testing.assert_array_equal(X.repeat(counts, 1).numpy(), COUNT.repeat(counts, 1))
     assert X.repeat(2).shape == (48,)
     assert X[:, :0].repeat([], 1).shape == (2, 0, 4)
 
 
 @pytest.mark.parametrize("reps", [(), 2, (2, 1), (0, 1, 1), (2, 1, 1, 3)])
 def test_tiling(reps):
-    np.testing.assert_array_equal(X.tile(reps).data, np.tile(COUNT, reps))
+    np.testing.assert_array_equal(X.tile(reps).numpy(), np.tile(COUNT, reps))

@@ -16,20 +16,20 @@ def test_operators_from_either_side(sign):
     f = getattr(operator, sign)
     expected = f(A, B)
     for a, b in ((Tensor(A), Tensor(B)), (Tensor(A), B), (A, Tensor(B))):
-        np.testing.assert_allclose(f(a, b).data, expected)
+        np.testing.assert_allclose(f(a, b).numpy(), expected)
     if sign != "matmul":
-        np.testing.assert_allclose(f(2.0, Tensor(B)).data, f(2.0, B))
-        np.testing.assert_allclose(f(Tensor(B), 2.0).data, f(B, 2.0))
+        np.testing.assert_allclose(f(2.0, Tensor(B)).numpy(), f(2.0, B))
+        np.testing.assert_allclose(f(Tensor(B), 2.0).numpy(), f(B, 2.0))
 
 
 def test_names_of_methods():
     x = Tensor(A)
-    np.testing.assert_array_equal((-x).data, -A)
-    np.testing.assert_array_equal(abs(-x).data, A)
-    np.testing.assert_array_equal(x.T.data, A.T)
-    np.testing.assert_array_equal([row.data for row in x], A)
+    np.testing.assert_array_equal((-x).numpy(), -A)
+    np.testing.assert_array_equal(abs(-x).numpy(), A)
+    np.testing.assert_array_equal(x.T.numpy(), A.T)
+    np.testing.assert_array_equal([row.numpy() for row in x], A)
     assert (x.max().item(), x.min().item()) == (4, 1)
-    assert (x.argmax(0).data.tolist(), x.argmin(0).data.tolist()) == ([0, 1], [1, 0])
+    assert (x.argmax(0).numpy().tolist(), x.argmin(0).numpy().tolist()) == ([0, 1], [1, 0])
     assert x.astype("float32").dtype == x.to("float32").dtype == x.to(dtype="float32").dtype == "float32"
     assert x.unsqueeze(0).shape == (1, 2, 2) and x.permute(1, 0).shape == (2, 2)
 

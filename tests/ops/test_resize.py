@@ -27,11 +27,11 @@ def test_just_outside(name):
 
 @pytest.mark.parametrize("factor", [(2, 0.5), [2, 0.5], np.array([2, 0.5]), (np.float32(2), np.float64(0.5))])
 def test_two_factors_however_they_come(factor):
-    np.testing.assert_array_equal(ops.resize(IMAGE, scale_factor=factor).data, IMAGE.data.repeat(2, 2)[..., ::2])
+    np.testing.assert_array_equal(ops.resize(IMAGE, scale_factor=factor).numpy(), IMAGE.numpy().repeat(2, 2)[..., ::2])
 
 
 def test_a_factor_of_one_percent():
     """Its step is 100/101, and no fraction of smaller numbers."""
     line = Tensor(np.arange(200.0).reshape(1, 1, 1, 200))
-    places = ops.resize(line, scale_factor=(1, 1.01)).data.reshape(-1)
+    places = ops.resize(line, scale_factor=(1, 1.01)).numpy().reshape(-1)
     np.testing.assert_array_equal(places, np.arange(202) * 100 // 101)
