@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from minicnn import Tensor
-from minicnn.errors import ShapeError
-from minicnn.nn import Conv2d, Module, trace_shapes
+from minicnn.errors import ArgumentError, ShapeError
+from minicnn.nn import BatchNorm2d, Conv2d, Module, Parameter, trace_shapes
 
 
 class Network(Module):
@@ -52,6 +52,47 @@ class Network(Module):
             if not any(name in state for name in counters):
                 state |= dict.fromkeys(counters, np.zeros((), np.int64))
         super().load_state_dict(state, strict)
+
+    # --- by stage, for fine-tuning ---
+
+    def modules_by_stage(self) -> dict[str, list[Module]]:
+        """The modules up to the end of each stage that are in no earlier one, in construction order; the rest under
+        "head"."""
+        paths = [path for path, _ in self.named_modules()]
+        ends = [max(i for i, path in enumerate(paths) if f"{path}.".startswith(f"{stage}.")) for stage in self.stages]
+        found: dict[str, list[Module]] = {name: [] for name in (*self.stages, "head")}
+        for position, module in enumerate(self.modules()):
+            stage = next((s for s, end in zip(self.stages, ends, strict=True) if position <= end), "head")
+            found[stage].append(module)
+        return found
+
+    def parameters_by_stage(self) -> dict[str, list[Parameter]]:
+        """{stage: its parameters}, "head" at the end: groups for an optimizer, each with its learning rate."""
+        return {
+            stage: [parameter for module in modules for parameter in module._parameters.values()]
+            for stage, modules in self.modules_by_stage().items()
+        }
+
+    def freeze(self, last: str | None) -> Self:
+        """Freeze everything up to the end of the stage `last`, unfreeze everything behind it; None freezes nothing.
+
+        Frozen parameters have requires_grad False, and frozen batch norms use their running statistics in training
+        too. Raises ArgumentError for a stage that the network does not have.
+        """
+        if last is not None and last not in self.stages:
+            names = ", ".join(self.stages)
+            raise ArgumentError(f"{type(self).__name__} has no stage {last!r} to freeze up to: its stages are {names}")
+        frozen = last is not None
+        for stage, modules in self.modules_by_stage().items():
+            for module in modules:
+                for parameter in module._parameters.values():
+                    parameter.requires_grad_(not frozen)
+                if isinstance(module, BatchNorm2d):
+                    module.freeze(frozen)
+            frozen = frozen and stage != last
+        return self
+
+    # --- what images fit ---
 
     @property
     def in_channels(self) -> int:

@@ -15,8 +15,6 @@ import numpy as np
 
 import models
 from minicnn import Tensor, nn
-from models.efficientnet import EfficientNet
-from models.timm_names import from_timm
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "parity"
 GOLDEN = FOLDER / "golden"
@@ -85,8 +83,7 @@ def judge(case: str, dtype: str = "float64") -> Any:
     )
 
 
-def names_by_ours(model: nn.Module, state: dict[str, np.ndarray]) -> dict[str, str]:
-    """Load the state; and for each of our names, the case's. Where the two differ, the case has timm's names."""
-    ours = from_timm(state) if isinstance(model, EfficientNet) else {name: name for name in state}
-    model.load_state_dict({ours[name]: value for name, value in state.items()})
-    return {ours[name]: name for name in state}
+def names_by_ours(model: Any, state: dict[str, np.ndarray]) -> dict[str, str]:
+    """Load the state; and for each of our names, the case's."""
+    model.load_state_dict(state)
+    return {ours: theirs for theirs, ours in model.own_names(list(state)).items()}

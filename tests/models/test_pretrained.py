@@ -63,6 +63,8 @@ def test_the_others_see_the_cup(name):
     image = prepare(photograph("skimage", "data/coffee.png"), models.preprocessing(name))
     found = shares(models.create_model(name, weights="imagenet"), image)
     assert found.argmax() == 967 and found[967] > 0.5
+    if name == "mobilenet_v2":
+        assert found[967] == pytest.approx(0.992071, abs=1e-4)  # torchvision 0.29.1
     assert image.shape == models.input_shape(name)
 
 

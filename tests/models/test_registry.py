@@ -7,10 +7,12 @@ import inspect
 import numpy as np
 import pytest
 
+import minicnn
 import models
 from minicnn import Tensor
 from minicnn.errors import ArgumentError, ShapeError
-from minicnn.nn import Conv2d, Flatten, Linear, ReLU, Sequential, init
+from minicnn.nn import Conv2d, CrossEntropyLoss, Flatten, Linear, ReLU, Sequential, init
+from minicnn.optim import SGD
 from models import registry
 from models.network import Network
 from models.recorded import COUNTS
@@ -156,3 +158,30 @@ def test_lists_are_filtered_by_family_and_counts(tiny):
     assert models.list_models("lenet", min_macs=400_000) == ["lenet5"]
     assert set(models.list_models(max_macs=1e6)) >= {"lenet5", "lenet5_1998", "tiny4", "tiny6"}
     assert models.counts("tiny4") == (4 * 28 + 4 * 37 + 5 * 17, 25 * 4 * 27 + 4 * 4 * 36 + 5 * 16)
+
+
+def test_parameters_by_stage_are_all_parameters_once_in_order(tiny):
+    network = models.create_model("resnet18")
+    stages = network.parameters_by_stage()
+    assert list(stages) == ["layer1", "layer2", "layer3", "layer4", "head"]
+    assert [id(p) for stage in stages.values() for p in stage] == [id(p) for p in network.parameters()]
+    assert stages["layer1"][0] is network.conv1.weight and stages["head"] == [network.fc.weight, network.fc.bias]
+    assert stages["layer2"][0] is network.layer2[0].conv1.weight
+    vgg = models.create_model("vgg11_bn", features_only=True).network  # its stages are poolings, which have none
+    assert [len(stage) for stage in vgg.parameters_by_stage().values()][:3] == [4, 4, 8]
+
+
+def test_what_is_frozen_neither_learns_nor_tracks(tiny):
+    minicnn.manual_seed(0)
+    network = models.create_model("resnet20_cifar").freeze("layer2").train()
+    before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    optimizer = SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
+    CrossEntropyLoss()(network(images(4, 3, 32, 32)), np.arange(4)).backward()
+    optimizer.step()
+    after = network.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if (value.numpy() != before[name]).any()}
+    assert changed == {"layer3", "fc"}
+    network.freeze(None)
+    assert all(p.requires_grad for p in network.parameters()) and not network.bn1.frozen
+    with pytest.raises(ArgumentError, match="no stage 'layer9' to freeze up to: its stages are layer1, layer2, layer3"):
+        network.freeze("layer9")
