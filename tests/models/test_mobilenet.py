@@ -178,3 +178,10 @@ def test_options_reach_their_layers():
         model = models.create_model("mobilenet_v2", num_classes=7, in_channels=1, dropout=0.6)
     assert model.classifier[0].p == 0.6
     assert model.eval()(Tensor(np.zeros((2, 1, 32, 32), np.float32))).shape == (2, 7)
+
+
+@pytest.mark.parametrize("num_classes", [10, 1000])
+def test_logits_begin_near_zero_however_many_classes_there_are(num_classes):
+    """U(±1/√inputs): with the releases' ±1/√outputs, the weights for ten classes would be ten times as large."""
+    weight = models.create_model("mobilenet_v2", num_classes=num_classes).classifier[1].weight.numpy()
+    assert np.abs(weight).max() == pytest.approx(1 / np.sqrt(1280), rel=0.01)
