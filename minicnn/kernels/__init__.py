@@ -343,9 +343,16 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
 
 
 @kernel
-def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, steps):
+def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, steps):
     """One step of Adam on all params, in place; means and squares (running averages of g and g²) are updated too.
-    steps counts for each parameter how many it has had, this one included."""
+    steps counts for each parameter how many it has had, this one included. decoupled: weight decay shrinks p by itself,
+    and g has no part in it."""
+
+
+@kernel
+def rmsprop_step(params, grads, squares, velocities, lr, alpha, eps, momentum, weight_decay, tensorflow):
+    """One step of RMSprop on all params, in place; squares (running averages of g²) and velocities (none without
+    momentum) are updated too. tensorflow: eps stands inside the root, and the rate in velocities."""
 
 
 @kernel

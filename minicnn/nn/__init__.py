@@ -1,6 +1,6 @@
 """nn: layers, containers and initialisers, with PyTorch's names."""
 
-from . import init
+from . import init, utils
 from .activation import (
     ELU,
     GELU,
@@ -29,7 +29,7 @@ from .layers import (
     Identity,
     Linear,
 )
-from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
+from .loss import AuxiliaryLoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
@@ -39,7 +39,7 @@ from .summary import Summary, summarize, trace_shapes
 __all__ = [
     "AvgPool2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "ParameterList", "ReLU", "ScaledTanh",
-    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "Upsample", "init", "summarize",
+    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "Upsample", "init", "summarize", "utils",
     "trace_shapes",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
@@ -49,5 +49,5 @@ __all__ = [
     # normalisation
     "BatchNorm1d", "BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm", "LocalResponseNorm",
     # more losses
-    "BCEWithLogitsLoss", "L1Loss", "NLLLoss", "SmoothL1Loss",
+    "AuxiliaryLoss", "BCEWithLogitsLoss", "L1Loss", "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip

@@ -42,6 +42,32 @@ class CrossEntropyLoss(_Loss):
         return ops.cross_entropy(logits, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
 
 
+class AuxiliaryLoss(Module):
+    """loss(logits) + weight · the sum of loss(head) over the auxiliary heads: for networks that give a tuple (logits,
+    heads ...) in training. Of a Tensor, which they give in evaluation, it is loss(logits).
+
+    loss: cross-entropy by default. Source: Szegedy et al. 2014, "Going deeper with convolutions", section 5, with the
+    weight 0.3; Inception-v3 was trained with 0.4.
+    """
+
+    def __init__(self, loss: Module | None = None, weight: float = 0.3):
+        super().__init__()
+        self.loss = CrossEntropyLoss() if loss is None else loss
+        self.weight = weight
+
+    def forward(self, outputs: Any, target: Any) -> Tensor:
+        if isinstance(outputs, Tensor):
+            return self.loss(outputs, target)
+        logits, *heads = outputs
+        total = self.loss(logits, target)
+        for head in heads:
+            total = total + self.weight * self.loss(head, target)
+        return total
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}"
+
+
 class NLLLoss(_Loss):
     """Negative log-likelihood, for networks that end in log_softmax: see ops.nll_loss."""
 

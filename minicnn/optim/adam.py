@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam, and AdamW, which decays weights apart from the gradient."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Adam(Optimizer):
     slots = ("mean", "square", "count")
     counters = ("count",)
     steady = False  # the count is another one in each step
+    decoupled = False  # whether weight decay goes past the averages
 
     def __init__(
         self,
@@ -54,5 +55,26 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         kernels.adam_step(
             params, grads, means, squares, group["lr"], beta1, beta2, group["eps"], group["weight_decay"],
-            [int(count) for count in counts],
+            self.decoupled, [int(count) for count in counts],
         )  # fmt: skip
+
+
+class AdamW(Adam):
+    """Adam with weight decay λ that does not go through the averages:  p ← (1 − lr·λ)·p, then Adam's step without λ.
+
+    As L2 in the gradient, λ would be divided by the gradient's size, and decay least what has the largest gradients.
+    Source: Loshchilov and Hutter 2017, "Decoupled weight decay regularization", algorithm 2, in PyTorch's form.
+    Raises ArgumentError for settings out of range.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)

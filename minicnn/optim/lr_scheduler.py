@@ -1,6 +1,7 @@
 """Learning-rate schedules: the rate of each epoch in closed form, so that a resumed run needs only the epoch's number.
 
-Each group's rate is made from its initial one; epochs count from 0.
+Each group's rate is made from its initial one; epochs count from 0. A schedule with `every_step` is asked for the rate
+within epochs, too: in the middle of the third, for that of epoch 2.5.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ from .optimizer import Optimizer
 class LRScheduler:
     """Base: a subclass writes factor(epoch), or rate(initial, epoch) where it is no factor."""
 
+    every_step = False
+
     def __init__(self, optimizer: Optimizer):
         self.optimizer = optimizer
         self.set_epoch(0)
 
-    def factor(self, epoch: int) -> float:
+    def factor(self, epoch: float) -> float:
         raise NotImplementedError(f"{type(self).__name__} does not define factor")
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: float) -> None:
         """Give the optimizer the rate of an epoch."""
         self.epoch = epoch
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["initial_lr"], epoch)
 
-    def rate(self, initial: float, epoch: int) -> float:
+    def rate(self, initial: float, epoch: float) -> float:
         """The rate of an epoch for a group that began with `initial`."""
         return initial * self.factor(epoch)
 
@@ -46,7 +49,7 @@ class ExponentialLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer)
 
-    def factor(self, epoch: int) -> float:
+    def factor(self, epoch: float) -> float:
         return self.gamma**epoch
 
 
@@ -57,21 +60,21 @@ class MultiStepLR(LRScheduler):
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
-    def factor(self, epoch: int) -> float:
+    def factor(self, epoch: float) -> float:
         return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
 class StepLR(LRScheduler):
-    """lr·gamma^⌊e / step_size⌋."""
+    """lr·gamma^⌊e / step_size⌋. step_size need not be whole: EfficientNet takes lr·0.97 every 2.4 epochs."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
+    def __init__(self, optimizer: Optimizer, step_size: float, gamma: float = 0.1):
         if step_size < 1:
             raise ArgumentError(f"StepLR needs step_size ≥ 1, got {step_size}")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
-    def factor(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
+    def factor(self, epoch: float) -> float:
+        return self.gamma ** math.floor(epoch / self.step_size)  # 11 // 1.1 is 9, as 1.1 is a little more than it says
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -83,6 +86,27 @@ class CosineAnnealingLR(LRScheduler):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
-    def rate(self, initial: float, epoch: int) -> float:
+    def rate(self, initial: float, epoch: float) -> float:
         cosine = math.cos(math.pi * min(epoch, self.T_max) / self.T_max)
         return self.eta_min + (initial - self.eta_min) * (1 + cosine) / 2
+
+
+class WarmUp(LRScheduler):
+    """From start·lr up to lr in a straight line, step by step, during the first `epochs` epochs; from then on `after`.
+
+    after counts its epochs from the beginning of training, not from the end of the warm-up.
+    Source: Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.2.
+    """
+
+    every_step = True
+
+    def __init__(self, after: LRScheduler, epochs: float, start: float = 0.1):
+        if not epochs > 0 or not 0 <= start <= 1:
+            raise ArgumentError(f"WarmUp needs epochs > 0 and a start from 0 to 1, got {epochs} and {start}")
+        self.after, self.epochs, self.start = after, epochs, start
+        super().__init__(after.optimizer)
+
+    def rate(self, initial: float, epoch: float) -> float:
+        if epoch < self.epochs:
+            return initial * (self.start + (1 - self.start) * epoch / self.epochs)
+        return self.after.rate(initial, epoch if self.after.every_step else math.floor(epoch))

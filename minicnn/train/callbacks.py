@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data import Dataset
 from ..errors import CheckpointError, TrainingError
 from ..formats import load_checkpoint, save_checkpoint, write_atomically
+from ..nn import Module
+from ..optim import ExponentialMovingAverage
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -31,6 +34,13 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, and also when an error or Ctrl-C ends the run."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint must hold for a resumed run to go on as if nothing had happened: arrays by name."""
+        return {}
+
+    def load_state(self, trainer: Trainer, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what state() gave."""
 
 
 class ProgressBar(Callback):
@@ -93,6 +103,32 @@ class ProgressBar(Callback):
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+class AverageWeights(Callback):
+    """Keep the exponential moving average of the weights, and measure it on a test set after each epoch, if given.
+
+    The record gets average_test_loss and average_test_accuracy. `with callback.average.applied():` gives the model the
+    averaged weights. It stands before LogFile and Checkpoint, which write down what it has done.
+    """
+
+    def __init__(self, model: Module, decay: float = 0.9999, test: Dataset | None = None):
+        self.average, self.test = ExponentialMovingAverage(model, decay), test
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.average.update()
+
+    def on_epoch_end(self, trainer: Trainer, record: dict[str, Any], seconds: float, images_per_second: float) -> None:
+        if self.test is not None:
+            with self.average.applied():
+                result = trainer.evaluate(self.test)
+            record.update(average_test_loss=result.loss, average_test_accuracy=result.accuracy)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.average.state_dict()
+
+    def load_state(self, trainer: Trainer, arrays: dict[str, np.ndarray]) -> None:
+        self.average.load_state_dict(arrays)
 
 
 class Checkpoint(Callback):

@@ -21,6 +21,7 @@ from ..device import generator
 from ..errors import CheckpointError, TrainingError
 from ..function import no_grad
 from ..nn import CrossEntropyLoss, Module
+from ..nn.utils import clip_grad_norm_
 from ..ops.arguments import flag
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
@@ -61,6 +62,9 @@ class Trainer:
     settings: what a checkpoint must agree on to be continued, such as the recipe's numbers.
     capture: on a GPU, record the whole step as a CUDA graph and replay it (capture.py); where that cannot be done, a
     line on stderr says why, and training goes on without.
+    clip_grad_norm: the largest norm that the gradients may have together, see nn.utils.clip_grad_norm_; None: any.
+
+    A model with auxiliary heads gives a tuple in training; its loss is nn.AuxiliaryLoss or another that takes tuples.
     """
 
     def __init__(
@@ -72,9 +76,11 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         settings: dict[str, Any] | None = None,
         capture: bool = False,
+        clip_grad_norm: float | None = None,
     ):
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.loss = loss or CrossEntropyLoss()
+        self.clip_grad_norm = clip_grad_norm
         self.callbacks = list(callbacks)
         self.settings = dict(settings or {})
         self.progress = Progress()
@@ -122,6 +128,8 @@ class Trainer:
         following = next(batches, None)
         while following is not None:
             (x, labels), following = following, next(batches, None)
+            if self.scheduler is not None and self.scheduler.every_step:
+                self.scheduler.set_epoch(progress.epoch + progress.batch / self.batches)
             self._step(x, labels, following)
             self._tell("on_step_end")
         record = {
@@ -165,13 +173,15 @@ class Trainer:
     def _update(self, x: Tensor, labels: Any, look: Callable[[float], None] | None = None) -> tuple[Tensor, Tensor]:
         """The whole step, loss and logits; `look` sees the loss before anything is changed."""
         self.optimizer.zero_grad()
-        logits = self.model(x)
-        loss = self.loss(logits, labels)
+        outputs = self.model(x)
+        loss = self.loss(outputs, labels)
         if look is not None:
             look(loss.item())
         loss.backward()
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
         self.optimizer.step()
-        return loss, logits
+        return loss, outputs if isinstance(outputs, Tensor) else outputs[0]
 
     def _refuse_nonsense(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -211,9 +221,12 @@ class Trainer:
     # --- state ---
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """(arrays, facts) from which load_state() continues: weights as "model.*", the optimizer's as "optimizer.*"."""
+        """(arrays, facts) from which load_state() continues: weights as "model.*", the optimizer's as "optimizer.*", a
+        callback's under the name of its class."""
         arrays = {f"model.{name}": devices.to_host(value.data) for name, value in self.model.state_dict().items()}
         arrays.update({f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()})
+        for callback in self.callbacks:
+            arrays.update({f"{type(callback).__name__}.{name}": value for name, value in callback.state().items()})
         facts = {
             "progress": asdict(self.progress),
             "random": {"seed": generator.seed, "calls": generator.calls},
@@ -236,6 +249,8 @@ class Trainer:
             )
         self.model.load_state_dict(_part(arrays, "model."))
         self.optimizer.load_state_dict(_part(arrays, "optimizer."))
+        for callback in self.callbacks:
+            callback.load_state(self, _part(arrays, f"{type(callback).__name__}."))
         self.progress = Progress(**{f.name: facts["progress"][f.name] for f in fields(Progress)})
         generator.manual_seed(facts["random"]["seed"])
         generator.calls = facts["random"]["calls"]

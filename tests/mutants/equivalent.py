@@ -143,6 +143,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "kernels/reference/steps.py": {
         "sgd_step: always weight_decay": QUICK,
         "adam_step: always weight_decay": QUICK,
+        "adam_step: if weight_decay or decoupled:": QUICK,
+        "rmsprop_step: always weight_decay": QUICK,
         "sgd_step: velocity += (1 - dampening) * g": QUICK,
     },
     "kernels/reference/windows.py": {

@@ -323,3 +323,20 @@ def test_weights_are_buffers(module):
     np.testing.assert_array_equal(other.weight.numpy(), np.float32(WEIGHT))
     assert not module().state_dict()
     assert module().weight is None
+
+
+def test_auxiliary_heads_count_by_their_weight():
+    """logits + 0.3·(aux1 + aux2) in training; the logits alone where a network gives nothing else."""
+    logits, first, second = (Tensor(normal(4, 3, seed=seed), requires_grad=True) for seed in range(3))
+    labels = np.array([0, 2, 1, 1])
+    each = [ops.cross_entropy(t, labels).item() for t in (logits, first, second)]
+    loss = nn.AuxiliaryLoss()((logits, first, second), labels)
+    assert loss.item() == pytest.approx(each[0] + 0.3 * (each[1] + each[2]), rel=1e-12)
+    loss.backward()
+    alone = Tensor(first.numpy(), requires_grad=True)
+    ops.cross_entropy(alone, labels).backward()
+    np.testing.assert_allclose(first.grad, 0.3 * alone.grad.numpy(), rtol=1e-12)
+    assert nn.AuxiliaryLoss()(logits, labels).item() == each[0]
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.1)
+    expected = smooth(logits, labels).item() + 0.4 * smooth(first, labels).item()
+    assert nn.AuxiliaryLoss(smooth, weight=0.4)((logits, first), labels).item() == pytest.approx(expected, rel=1e-12)

@@ -11,7 +11,7 @@ import minicnn
 from minicnn import Tensor, optim
 from minicnn.errors import ArgumentError, CheckpointError
 from minicnn.nn import Parameter
-from minicnn.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, MultiStepLR, StepLR
+from minicnn.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, MultiStepLR, StepLR, WarmUp
 
 GRADIENTS = [[0.5, -1.0], [0.25, 2.0], [-3.0, 0.125], [1.0, 1.0]]
 
@@ -69,7 +69,56 @@ def test_adam(weight_decay, device):
         np.testing.assert_allclose(run(adam, q), p, rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p, lr=0.1)])
+def test_adamw_decays_the_weight_itself(device):
+    """By lr·λ before the step; the averages see the bare gradient."""
+    p, m, s = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
+    for t, g in enumerate(GRADIENTS, start=1):
+        for i in range(2):
+            m[i] = 0.8 * m[i] + 0.2 * g[i]
+            s[i] = 0.95 * s[i] + 0.05 * g[i] ** 2
+            p[i] = p[i] * (1 - 0.1 * 0.3) - 0.1 * (m[i] / (1 - 0.8**t)) / (math.sqrt(s[i] / (1 - 0.95**t)) + 1e-3)
+    with minicnn.use(device):
+        q = Parameter(np.array([1.0, -2.0]))
+        adamw = optim.AdamW([q], lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.3)
+        np.testing.assert_allclose(run(adamw, q), p, rtol=1e-12)
+        assert adamw.param_groups[0]["weight_decay"] == 0.3
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("tensorflow", [False, True])
+def test_rmsprop(tensorflow, weight_decay, momentum, device):
+    """The rate is halved after two steps, which the two forms take differently."""
+    p, s, v = [1.0, -2.0], [float(tensorflow)] * 2, [0.0, 0.0]
+    for t, g in enumerate(GRADIENTS):
+        lr = 0.1 if t < 2 else 0.05
+        for i in range(2):
+            d = g[i] + weight_decay * p[i]
+            s[i] = 0.8 * s[i] + 0.2 * d * d
+            if tensorflow:
+                v[i] = momentum * v[i] + lr * d / math.sqrt(s[i] + 0.25)
+                p[i] -= v[i]
+            else:
+                v[i] = momentum * v[i] + d / (math.sqrt(s[i]) + 0.25)
+                p[i] -= lr * v[i]
+    with minicnn.use(device):
+        q = Parameter(np.array([1.0, -2.0]))
+        optimizer = optim.RMSprop([q], 0.1, 0.8, 0.25, weight_decay, momentum, tensorflow)
+        run(optimizer, q, GRADIENTS[:2])
+        optimizer.param_groups[0]["lr"] = 0.05
+        np.testing.assert_allclose(run(optimizer, q, GRADIENTS[2:]), p, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: optim.Adam(p, lr=0.1),
+        lambda p: optim.AdamW(p, lr=0.1, weight_decay=0.5),
+        lambda p: optim.RMSprop(p, lr=0.1),
+        lambda p: optim.RMSprop(p, lr=0.1, momentum=0.9, tensorflow=True),
+    ],
+)
 def test_state_out_and_in_continues_to_the_same_bytes(make):
     whole, halves = Parameter(np.array([1.0, -2.0])), Parameter(np.array([1.0, -2.0]))
     expected = run(make([whole]), whole)
@@ -93,7 +142,13 @@ def test_groups_have_their_own_settings_and_a_parameter_without_gradient_rests()
 def test_float32_parameters_stay_float32_and_gradients_are_untouched():
     p = Parameter(np.array([1.0, 2.0], np.float32))
     p.grad = Tensor(np.array([1.0, 1.0], np.float32))
-    for optimizer in (optim.SGD([p], 0.1, momentum=0.9, weight_decay=0.1, nesterov=True), optim.Adam([p])):
+    for optimizer in (
+        optim.SGD([p], 0.1, momentum=0.9, weight_decay=0.1, nesterov=True),
+        optim.Adam([p]),
+        optim.AdamW([p]),
+        optim.RMSprop([p], momentum=0.9, weight_decay=0.1),
+        optim.RMSprop([p], momentum=0.9, tensorflow=True),
+    ):
         optimizer.step()
         assert p.dtype == np.float32 and p.grad.numpy().tolist() == [1.0, 1.0]
 
@@ -118,6 +173,27 @@ def test_schedules(make, rates):
         schedule.set_epoch(epoch + 1)
 
 
+def test_steps_of_epochs_that_are_not_whole():
+    """EfficientNet's lr·0.97 every 2.4 epochs falls in epochs 3, 5, 8, 10 and 12; 11/1.1 is 10, not just below."""
+    optimizer = optim.SGD([Parameter(np.ones(1))], lr=2.0)
+    schedule = StepLR(optimizer, 2.4, 0.97)
+    powers = [round(math.log(schedule.factor(epoch)) / math.log(0.97)) for epoch in range(13)]
+    assert powers == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5]
+    assert StepLR(optimizer, 1.1, 0.5).factor(11) == 0.5**10
+
+
+def test_warm_up_rises_step_by_step_and_then_gives_way():
+    optimizer = optim.SGD([Parameter(np.ones(1))], lr=2.0)
+    schedule = WarmUp(StepLR(optimizer, 3, 0.1), epochs=4, start=0.25)
+    assert optimizer.lr == 0.5 and schedule.every_step
+    for epoch, rate in ((1, 0.875), (2.5, 1.4375), (3.96, 1.985), (4, 0.2), (5.9, 0.2), (6, 0.02)):
+        schedule.set_epoch(epoch)
+        assert optimizer.lr == pytest.approx(rate, rel=1e-12), epoch
+    within = WarmUp(ExponentialLR(optimizer, 0.5), epochs=1, start=1.0)
+    within.set_epoch(2.75)
+    assert optimizer.lr == pytest.approx(2.0 * 0.25)  # a schedule by epochs stays one
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -136,6 +212,13 @@ def test_schedules(make, rates):
         (lambda p: optim.SGD([p], nesterov=True), "Nesterov"),
         (lambda p: optim.Adam([p], betas=(1.0, 0.9)), "betas"),
         (lambda p: ExponentialLR(optim.SGD([p]), 0.0), "gamma"),
+        (lambda p: optim.AdamW([p], weight_decay=-1.0), "weight_decay"),
+        (lambda p: optim.RMSprop([p], alpha=1.0), "alpha < 1"),
+        (lambda p: optim.RMSprop([p], eps=-1e-3), "all else"),
+        (lambda p: optim.RMSprop([p], momentum="0.9"), "momentum must be a number"),
+        (lambda p: optim.RMSprop([p], tensorflow=1), "tensorflow"),
+        (lambda p: WarmUp(StepLR(optim.SGD([p]), 1), 0), "epochs > 0"),
+        (lambda p: WarmUp(StepLR(optim.SGD([p]), 1), 5, start=1.5), "start from 0 to 1"),
     ],
 )
 def test_bad_settings(make, words):

@@ -41,7 +41,7 @@ HOMES = {
         "reduce": "sum amax argmax argmin logsumexp",
         "softmax": "softmax log_softmax class_targets negative_log_likelihood softmax_cross_entropy "
         "softmax_cross_entropy_gradient",
-        "steps": "sgd_step adam_step unscale",
+        "steps": "sgd_step adam_step rmsprop_step unscale",
     }.items()
     for name in names.split()
 }

@@ -17,7 +17,7 @@
 #define VECTOR (16 / int(sizeof(REAL)))
 
 struct Row {
-    REAL *p, *g, *first, *second;  // first: velocity, or running mean; second: running square
+    REAL *p, *g, *first, *second;  // first: velocity, or running mean or square; second: running square, or velocity
     long long size, block, fresh;
 };
 
@@ -91,7 +91,7 @@ extern "C" __global__ void sgd_step(const long long* table, const ACC* numbers, 
 }
 
 // numbers: lr, β₁, 1 − β₁, β₂, 1 − β₂, ε, weight decay; then for each array 1 − β₁ᵗ and 1 − β₂ᵗ
-extern "C" __global__ void adam_step(const long long* table, const ACC* numbers, int count) {
+extern "C" __global__ void adam_step(const long long* table, const ACC* numbers, int decoupled, int count) {
     const Row* rows = (const Row*)table;
     const Row* mine = row_of_block(rows, count);
     const Row row = *mine;
@@ -99,10 +99,30 @@ extern "C" __global__ void adam_step(const long long* table, const ACC* numbers,
     ACC lr = numbers[0], keep1 = numbers[1], take1 = numbers[2], keep2 = numbers[3], take2 = numbers[4];
     ACC eps = numbers[5], decay = numbers[6], bias1 = bias[0], bias2 = bias[1];
     update(row, [=](ACC& p, ACC g, ACC& mean, ACC& square) {
-        if (decay != 0) g += decay * p;  // 0 · ∞ would be NaN
+        if (decay != 0 && decoupled) {
+            p *= 1 - lr * decay;
+        } else if (decay != 0) {  // 0 · ∞ would be NaN
+            g += decay * p;
+        }
         mean = keep1 * mean + take1 * g;
         square = keep2 * square + take2 * g * g;
         p -= lr * (mean / bias1) / (sqrt(square / bias2) + eps);
+    });
+}
+
+// numbers: lr, α, 1 − α, ε, momentum, weight decay
+extern "C" __global__ void rmsprop_step(const long long* table, const ACC* numbers, int tensorflow, int count) {
+    const Row row = *row_of_block((const Row*)table, count);
+    ACC lr = numbers[0], keep = numbers[1], take = numbers[2], eps = numbers[3], momentum = numbers[4];
+    ACC decay = numbers[5];
+    bool with_velocity = row.second != nullptr;
+    update(row, [=](ACC& p, ACC g, ACC& square, ACC& velocity) {
+        if (decay != 0) g += decay * p;
+        square = keep * square + take * g * g;
+        ACC step = g / (tensorflow ? sqrt(square + eps) : sqrt(square) + eps);
+        if (tensorflow) step *= lr;
+        if (with_velocity) step = velocity = momentum * velocity + step;
+        p -= tensorflow ? step : lr * step;
     });
 }
 

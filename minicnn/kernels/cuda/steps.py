@@ -32,7 +32,7 @@ def sgd_step(
 
 def adam_step(
     params: Sequence[Any], grads: Sequence[Any], means: Sequence[Any], squares: Sequence[Any], lr: float, beta1: float,
-    beta2: float, eps: float, weight_decay: float, steps: Sequence[int],
+    beta2: float, eps: float, weight_decay: float, decoupled: bool, steps: Sequence[int],
 ) -> None:  # fmt: skip
     """One step of Adam on all params, means and squares, in place."""
     for which in _by_dtype(params):
@@ -41,7 +41,19 @@ def adam_step(
             table = _table(columns, [])
             common = [lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, weight_decay]
             bias = itertools.chain.from_iterable((1 - beta1**t, 1 - beta2**t) for t in _pick(steps, which))
-            _launch("adam_step", arrays[0], table, _numbers([*common, *bias], params[which[0]]))
+            _launch("adam_step", arrays[0], table, _numbers([*common, *bias], params[which[0]]), decoupled)
+
+
+def rmsprop_step(
+    params: Sequence[Any], grads: Sequence[Any], squares: Sequence[Any], velocities: Sequence[Any], lr: float,
+    alpha: float, eps: float, momentum: float, weight_decay: float, tensorflow: bool,
+) -> None:  # fmt: skip
+    """One step of RMSprop on all params, squares and velocities, in place."""
+    for which in _by_dtype(params):
+        with _InPlace(*(_pick(arrays, which) for arrays in (params, squares, velocities))) as arrays:
+            table = _table([arrays[0], _pick(grads, which), *arrays[1:]], [])
+            numbers = _numbers([lr, alpha, 1 - alpha, eps, momentum, weight_decay], params[which[0]])
+            _launch("rmsprop_step", arrays[0], table, numbers, tensorflow)
 
 
 def unscale(arrays: Sequence[Any], factor: float) -> Any:

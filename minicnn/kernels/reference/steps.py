@@ -20,9 +20,11 @@ def sgd_step(params, grads, velocities, fresh, lr, momentum, dampening, weight_d
         p -= lr * g
 
 
-def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, steps):
+def adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, steps):
     for p, g, mean, square, step in zip(params, grads, means, squares, steps, strict=True):
-        if weight_decay:
+        if weight_decay and decoupled:
+            p *= 1 - lr * weight_decay
+        elif weight_decay:
             g = g + weight_decay * p
         mean *= beta1
         mean += (1 - beta1) * g
@@ -39,3 +41,19 @@ def unscale(arrays, factor):
         array *= array.dtype.type(factor)
         finite &= bool(np.isfinite(array).all())
     return np.bool_(finite)
+
+
+def rmsprop_step(params, grads, squares, velocities, lr, alpha, eps, momentum, weight_decay, tensorflow):
+    for i, (p, g, square) in enumerate(zip(params, grads, squares, strict=True)):
+        if weight_decay:
+            g = g + weight_decay * p
+        square *= alpha
+        square += (1 - alpha) * g * g
+        scaled = g / (np.sqrt(square + eps) if tensorflow else np.sqrt(square) + eps)
+        step = lr * scaled if tensorflow else scaled
+        if momentum:
+            velocity = velocities[i]
+            velocity *= momentum
+            velocity += step
+            step = velocity
+        p -= step if tensorflow else lr * step

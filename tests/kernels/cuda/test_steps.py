@@ -64,16 +64,30 @@ def test_sgd(xp, dtype, momentum, dampening, decay, nesterov):
 
 
 @pytest.mark.parametrize("dtype", BOTH)
-@pytest.mark.parametrize("decay", [0.0, 0.01])
-def test_adam(xp, dtype, decay):
+@pytest.mark.parametrize("decay, decoupled", [(0.0, False), (0.01, False), (0.01, True)])
+def test_adam(xp, dtype, decay, decoupled):
     """Three steps, of which each array has had another number."""
     lists = example(dtype, 4)
     lists[3] = [np.asarray(a * a) for a in lists[3]]
     found = [on_device(xp, arrays, strided=i == 2) for i, arrays in enumerate(lists)]
     for step in (1, 2, 3):
-        options = 0.05, 0.8, 0.95, 1e-3, decay, [step + i for i in range(len(SIZES))]
+        options = 0.05, 0.8, 0.95, 1e-3, decay, decoupled, [step + i for i in range(len(SIZES))]
         steps.adam_step(*found, *options)
         readable.adam_step(*lists, *options)
+    same(xp, found, lists, dtype)
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+@pytest.mark.parametrize("momentum, decay, tensorflow", [*itertools.product((0.0, 0.9), (0.0, 0.3), (False, True))])
+def test_rmsprop(xp, dtype, momentum, decay, tensorflow):
+    lists = example(dtype, 4)
+    lists[2] = [np.asarray(a * a) for a in lists[2]]
+    lists = lists if momentum else [*lists[:3], []]
+    found = [on_device(xp, arrays, strided=i == 2) for i, arrays in enumerate(lists)]
+    for lr in (0.05, 0.02):
+        options = lr, 0.8, 0.1, momentum, decay, tensorflow
+        steps.rmsprop_step(*found, *options)
+        readable.rmsprop_step(*lists, *options)
     same(xp, found, lists, dtype)
 
 
@@ -113,7 +127,7 @@ def test_a_recorded_step_with_other_numbers(xp, device):
     assert kernel is not None
 
     def step(number):
-        steps.adam_step(*found, rates[number], 0.8, 0.95, 1e-3, 0.0, [number] * len(SIZES))
+        steps.adam_step(*found, rates[number], 0.8, 0.95, 1e-3, 0.0, False, [number] * len(SIZES))
 
     with stream:
         stream.begin_capture()
@@ -126,7 +140,7 @@ def test_a_recorded_step_with_other_numbers(xp, device):
         recording.write(stream)
         graph.launch(stream)
         stream.synchronize()
-        readable.adam_step(*lists, rates[number], 0.8, 0.95, 1e-3, 0.0, [number] * len(SIZES))
+        readable.adam_step(*lists, rates[number], 0.8, 0.95, 1e-3, 0.0, False, [number] * len(SIZES))
         same(xp, found, lists, np.float32)
 
 
