@@ -4,6 +4,7 @@ what a fused gradient leaves out."""
 import importlib
 import inspect
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +82,10 @@ def test_every_book_has_every_entry_with_its_parameters(of, name):
     if not numpys_own:
         entry = inspect.signature(kernels.CONTENTS[name])
         assert list(inspect.signature(implementation).parameters) == list(entry.parameters)
+
+
+@pytest.mark.parametrize("of", ["minicnn.kernels.cpu", "minicnn.kernels.cuda"])
+def test_no_module_of_a_book_has_the_name_of_a_kernel(of):
+    """Importing it would put the module where the book keeps the kernel."""
+    modules = {path.stem for path in Path(importlib.import_module(of).__file__).parent.glob("*.py")}
+    assert len(modules) > 5 and not modules & set(kernels.CONTENTS)

@@ -39,7 +39,7 @@ HOMES = {
         "norm": "batch_norm batch_norm_gradient track_statistics standardize",
         "random": "random_bits dropout_mask",
         "reduce": "sum amax argmax argmin logsumexp",
-        "softmax": "softmax log_softmax class_targets negative_log_likelihood softmax_cross_entropy "
+        "classes": "softmax log_softmax class_targets negative_log_likelihood softmax_cross_entropy "
         "softmax_cross_entropy_gradient",
         "steps": "sgd_step adam_step rmsprop_step unscale",
     }.items()

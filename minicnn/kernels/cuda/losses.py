@@ -1,4 +1,4 @@
-"""Losses of each number by itself: losses.cu. Those of classes stand in softmax.py."""
+"""Losses of each number by itself: losses.cu. Those of classes stand in classes.py."""
 
 from __future__ import annotations
 

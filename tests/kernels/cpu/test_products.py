@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from minicnn.kernels import CONTENTS
 from minicnn.kernels.cpu import products, threads
 
 
@@ -35,9 +32,3 @@ def test_the_process_keeps_the_blas_threads_it_had(size):
         assert blas_threads() == expected
     finally:
         threads.set_num_threads(before)
-
-
-def test_no_module_of_the_book_has_the_name_of_a_kernel():
-    """Importing it would put the module where the book keeps the kernel."""
-    modules = {path.stem for path in Path(products.__file__).parent.glob("*.py")}
-    assert not modules & set(CONTENTS)

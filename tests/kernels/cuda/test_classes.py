@@ -1,4 +1,4 @@
-"""cuda/softmax.py: rows for threads, warps and blocks, along any axis, and the losses of classes."""
+"""cuda/classes.py: rows for threads, warps and blocks, along any axis, and the losses of classes."""
 
 from __future__ import annotations
 
