@@ -136,6 +136,7 @@ class EfficientNet(Network):
         style, channels = table.style, table.stem
         stem = style.conv_norm(in_channels, channels, 3, stride=2, activation=table.activation)
         self.features = Sequential(stem)
+        StochasticDepth(stochastic_depth_prob)  # refuses what is no probability, which parts of it might be
         blocks = sum(row.repeats for rows in table.stages for row in rows)
         built = 0
         for rows in table.stages:

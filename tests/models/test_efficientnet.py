@@ -10,6 +10,7 @@ import pytest
 import minicnn
 import models
 from minicnn import Tensor
+from minicnn.errors import ArgumentError
 from minicnn.nn import (
     BatchNorm2d,
     Conv2d,
@@ -285,6 +286,14 @@ def test_options_reach_their_layers():
     assert modules(built("efficientnet_lite0"), Dropout)[0].p == 0.2
     zero = models.create_model("efficientnet_lite0", dropout=0.0, stochastic_depth_prob=0.0)
     assert {module.p for module in modules(zero, Dropout, StochasticDepth)} == {0.0}
+
+
+@pytest.mark.parametrize("rate", [1.02, -0.1, "often", float("nan")])
+def test_rates_that_are_no_probabilities_are_refused(rate):
+    """1.02 times 15/16, the rate of B0's last block, would be one."""
+    for option in ("dropout", "stochastic_depth_prob"):
+        with pytest.raises(ArgumentError, match=r"needs a probability p from 0 to 1, got"):
+            models.create_model("efficientnet_b0", **{option: rate})
 
 
 def test_the_kernel_of_a_block_may_be_larger_than_its_map():
