@@ -11,7 +11,7 @@ from minicnn.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from minicnn.explain import TimerHook
 from minicnn.kernels.window import Window
 from minicnn.ops.activation import PReLU
-from minicnn.ops.arguments import window_for
+from minicnn.ops.arguments import _is_plain, window_for
 from minicnn.ops.elementwise_loss import BinaryCrossEntropy
 from minicnn.ops.gates import GateSlope, SiLU
 from minicnn.ops.linear import LinearWeight
@@ -312,6 +312,29 @@ def test_strides_are_no_longer_than_what_they_cross(ceil_mode, kernel, stride, e
     """The padded input, of 7 × 9 pixels here, or an only window that is longer."""
     window = window_for("a pool", (1, 1, 4, 5), kernel, stride, ((1, 2), (0, 4)), 1, ceil_mode)
     assert window == Window(kernel, expected, ((1, 2), (0, 4)), (1, 1), ceil_mode)
+
+
+@pytest.mark.parametrize("option, plain", [
+    (2, True), ("same", True), ((2, 3), True), (True, False), (1.0, False), (np.int64(2), False), ((1, True), False),
+    ((True, 1), False), ((1.0, 2), False), (((1, 0), (0, 1)), False), ([2, 3], False), (None, False), ({1: 1}, False),
+])  # fmt: skip
+def test_only_plain_options_are_remembered(option, plain):
+    """True and 1.0 are found where 1 is kept, but mean nothing here; a list cannot be looked up."""
+    assert _is_plain(option) is plain
+
+
+@pytest.mark.parametrize("stride", [1.0, True, (1.0, 1), (1, True)])
+def test_what_is_refused_stays_refused(stride):
+    """Also after an equal number was welcome: 1 == 1.0 == True."""
+    ops.max_pool2d(IMAGE, 3, 1)
+    ops.max_pool2d(IMAGE, 3, (1, 1))
+    with pytest.raises(ArgumentError, match="stride must be an integer"):
+        ops.max_pool2d(IMAGE, 3, stride)
+
+
+def test_a_window_is_worked_out_once():
+    again = [window_for("a pool", (1, 1, 4, 5), 2, (1, 2), 0, 1) for _ in range(2)]
+    assert again[0] is again[1] and not again[0].ceil_mode
 
 
 @pytest.mark.parametrize("pad", [((1, 0), (0, 0)), ((0, 1), (0, 0)), ((0, 0), (1, 0)), ((0, 0), (0, 1))])
