@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,22 @@ from .changes import Mutant, mutants_of, source  # noqa: E402
 from .equivalent import EQUIVALENT, why_equivalent  # noqa: E402
 from .planting import instrument, plant  # noqa: E402
 from .trials import (  # noqa: E402
-    NOTICED,
-    TRIED,
     Session,
     Trial,
     chosen,
     concerned,
+    learnt,
     namesakes,
     property_trials,
     refused,
     traced,
-)  # fmt: skip
+)
 
 ROOT = Path(__file__).parent.parent.parent
 USUAL = ("minicnn/ops", "minicnn/kernels/reference")
 TESTS = ("test_bad_input.py", "ops", "nn", "explain", "kernels/test_reference.py", "kernels/test_window.py",
          "test_autograd.py", "test_memories.py", "optim")  # fmt: skip
+LATE = ("tests/nn/", "tests/explain/", "tests/optim/", "test_autograd.py", "test_memories.py")  # if all else fails
 PINNED = ("test_defaults", "test_methods")  # these say what is said outside of functions
 COLUMNS = ("mutants", "by properties", "by tests", "at once", "equivalent", "survived")
 HANGS = 12  # seconds of computing after which a mutant does not end
@@ -73,21 +74,39 @@ def killer(mutant: Mutant, module: Any, trials: list[Trial]) -> str:
 
 def hunt(paths: list[Path], trials: list[Trial]) -> int:
     """Judge all mutants of the files, print what was found, and say how many survived."""
-    started = time.perf_counter()
     modules = {path: importlib.import_module(dotted(path)) for path in paths}
     for number, path in enumerate(paths):
         instrument(path, modules[path], number)
-    trials = list(concerned(trials))
-    failing = [trial for trial in trials if not traced(trial) and not traced(trial)]
-    for trial in failing:
-        print(f"left out, since it fails anyway: {trial.name}")
-    trials = [trial for trial in trials if (trial.lines or pins(trial)) and trial not in failing]
-    print(f"{len(trials)} trials, traced in {time.perf_counter() - started:.0f} s", flush=True)
-    gc.freeze()
-    found = {named(path): judged(path, modules[path], number, trials) for number, path in enumerate(paths)}
+    late = [trial for trial in trials if any(name in trial.name for name in LATE)]
+    rounds = Rounds([list(concerned([trial for trial in trials if trial not in late])), late])
+    found = {named(path): judged(path, modules[path], number, rounds) for number, path in enumerate(paths)}
     found["all of them"] = {what: sum(counts[what] for counts in found.values()) for what in COLUMNS}
     print_table(found)
     return found["all of them"]["survived"]
+
+
+class Rounds:
+    """Trials in the order in which they are asked. Those of a round are traced when a mutant comes to it."""
+
+    def __init__(self, rounds: list[list[Trial]]):
+        self.waiting, self.ready = rounds, []
+
+    def __iter__(self) -> Iterator[list[Trial]]:
+        yield from self.ready
+        while self.waiting:
+            self.ready.append(self.prepared(self.waiting.pop(0)))
+            gc.freeze()
+            yield self.ready[-1]
+
+    def prepared(self, trials: list[Trial]) -> list[Trial]:
+        """Those that run something of the files, with what they run."""
+        started = time.perf_counter()
+        failing = [trial for trial in trials if not traced(trial) and not traced(trial)]
+        for trial in failing:
+            print(f"left out, since it fails anyway: {trial.name}")
+        ready = [trial for trial in trials if (trial.lines or pins(trial)) and trial not in failing]
+        print(f"{len(ready)} trials, traced in {time.perf_counter() - started:.0f} s", flush=True)
+        return ready
 
 
 def print_table(found: dict[str, dict[str, int]]) -> None:
@@ -96,10 +115,9 @@ def print_table(found: dict[str, dict[str, int]]) -> None:
         print(f"{file:<32}" + "".join(f"{counts[what]:>15}" for what in COLUMNS))
 
 
-def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> dict[str, int]:
+def judged(path: Path, module: Any, number: int, rounds: Rounds) -> dict[str, int]:
     """The same for one file."""
     file = named(path)
-    of = {trial.name: trial for trial in trials}
     near: dict[str, list[Trial]] = {}  # what noticed others of the same function goes first
     counts = dict.fromkeys(COLUMNS, 0)
     raises = {node.lineno for node in ast.walk(ast.parse(source(path))) if isinstance(node, ast.Raise)}
@@ -112,22 +130,23 @@ def judged(path: Path, module: Any, number: int, trials: list[Trial]) -> dict[st
             continue
         where = mutant.name.split(":")[0]
         lines = set(mutant.lines or range(10_000))
-        chances = [t for t in trials if t.lines.get(number, set()) & lines or (not mutant.runs and pins(t))]
-        first = [t for t in near.get(where, []) if lines & t.lines.get(number, set())]
-        first += refused(min((line for line in raises if line >= mutant.line), default=0), number, chances)
-        first += namesakes(f"{where} {mutant.before}", chances)
-        chances = chosen(chances, list(dict.fromkeys(first)), not mutant.runs)
-        found = killer(mutant, module, chances)
-        counts[(of[found].kind if found in of else "at once") if found else "survived"] += 1
-        for trial in chances:
-            TRIED[trial.check] += 1
-            if trial.name == found:
-                NOTICED[trial.check] += 1
+        tried = 0
+        for trials in rounds:
+            chances = [t for t in trials if t.lines.get(number, set()) & lines or (not mutant.runs and pins(t))]
+            first = [t for t in near.get(where, []) if t in chances]
+            first += refused(min((line for line in raises if line >= mutant.line), default=0), number, chances)
+            first += namesakes(f"{where} {mutant.before}", chances)
+            chances = chosen(chances, list(dict.fromkeys(first)), not mutant.runs)
+            tried += len(chances)
+            found = killer(mutant, module, chances)
+            if found:
                 break
-        if found in of:
-            near[where] = [of[found], *[t for t in first if t.name != found]][:6]
-        elif not found:
-            print(f"  {file}:{mutant.line}  {mutant.before}  →  {mutant.name}   ({len(chances)} trials)", flush=True)
+        killing = learnt(found, chances)
+        if killing:
+            near[where] = [killing, *[t for t in near.get(where, []) if t is not killing]][:6]
+        counts[killing.kind if killing else "at once" if found else "survived"] += 1
+        if not found:
+            print(f"  {file}:{mutant.line}  {mutant.before}  →  {mutant.name}   ({tried} trials)", flush=True)
     for name in EQUIVALENT.get(file, {}).keys() - names:
         print(f"  no longer a mutant: {name}")
     print(f"{file}: " + ", ".join(f"{n} {what}" for what, n in counts.items()), flush=True)

@@ -136,6 +136,16 @@ def chosen(trials: list[Trial], first: list[Trial], all_rows: bool) -> list[Tria
     return first + sorted((t for t in within if t not in first), key=lambda t: t.cost)
 
 
+def learnt(found: str, trials: list[Trial]) -> Trial | None:
+    """The trial of this name, which noticed a mutant after all before it had not; what that says of them is kept."""
+    for trial in trials if found else ():
+        TRIED[trial.check] += 1
+        if trial.name == found:
+            NOTICED[trial.check] += 1
+            return trial
+    return None
+
+
 def refused(line: int, number: int, trials: list[Trial]) -> list[Trial]:
     """Trials in which this line of the file raises an error, the best ones."""
     return sorted((t for t in trials if line in t.lines.get(number, ())), key=lambda t: t.cost)[:REFUSALS]
