@@ -18,7 +18,7 @@ CLOSE = {np.float32: {"rtol": 2e-5, "atol": 2e-6}, np.float64: {"rtol": 1e-12, "
 
 @pytest.fixture
 def gpu(device):
-    return Kernels(device, "softmax")
+    return Kernels(device, "classes")
 
 
 def logits(shape, dtype, seed=3):
