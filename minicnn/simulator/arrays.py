@@ -24,7 +24,7 @@ class Borrowed:
     """Memory that somebody else owns, or owned."""
 
     def __init__(self, memory: Memory):
-        self.block, self.ptr = memory.block, memory.ptr
+        self.block, self.ptr, self.size = memory.block, memory.ptr, memory.size
 
 
 class ndarray:

@@ -161,9 +161,10 @@ class RawKernel:
 
 
 def _buffer(array: ndarray) -> Buffer:
-    block = array._memory.block
-    written = 0 if block.written is None else block.written.__array_interface__["data"][0]
-    return Buffer(array.address, array.nbytes, array.dtype, block.address, block.size, written)
+    held = array._memory
+    written = 0 if held.block.written is None else held.block.written.__array_interface__["data"][0]
+    guards = (memory.GUARD, held.block.size - held.size + memory.GUARD)
+    return Buffer(array.address, array.nbytes, array.dtype, held.ptr, held.size, written, guards)
 
 
 def _everything() -> list[Buffer]:

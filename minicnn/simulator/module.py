@@ -19,7 +19,7 @@ from . import compiler, settings, source
 from .errors import KernelError
 from .report import Report, describe
 
-_REGION = struct.Struct("QQQQQiiiI")
+_REGION = struct.Struct("QQQQQiiiiiI")
 _LAUNCH = struct.Struct("QQ3I3IQiiQQQQ")
 _one_at_a_time = threading.RLock()  # there is one simulated device
 
@@ -33,6 +33,7 @@ class Buffer(NamedTuple):
     memory: int  # the allocation it lies in: views of one allocation share their history
     memory_nbytes: int
     written: int = 0  # address of one flag for each byte of the allocation, 0 if all of it has been written
+    guards: tuple[int, int] = (0, 0)  # bytes before and after the allocation that are 0xff and belong to nobody
 
 
 class Parameter(NamedTuple):
@@ -213,7 +214,8 @@ class Function:
 
 def _region(buffer: Buffer, argument: int, element: int, read_only: bool) -> bytes:
     a = buffer
-    return _REGION.pack(a.address, a.nbytes, a.memory, a.memory_nbytes, a.written, argument, element, read_only, 0)
+    place = (a.address, a.nbytes, a.memory, a.memory_nbytes, a.written)
+    return _REGION.pack(*place, argument, element, read_only, *a.guards, 0)
 
 
 def _three(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ def describe(report: Report, function: Function) -> str:
     here = [(report.file.decode(), report.line)] if report.file else _lines_at(report.pc, module)
     other = _lines_at(report.other_pc, module)
     message += _places(here, "", module) + _places(other, "and the other access: ", module)
-    if not here and report.in_thread and module.build == "fast":
+    if not here and module.build == "fast":
         message += "\n  (MINICNN_SIMULATOR=check shows the line)"
     return message
 

@@ -309,6 +309,17 @@ def test_the_pool_has_a_limit():
     assert pool.used_bytes() == 2048 == kept.nbytes
 
 
+def test_a_write_past_the_end_shows_when_nobody_watches():
+    with settings.using("fast"):
+        scale(xp.empty(32, np.float32), numbers())
+        with pytest.raises(KernelError, match=r"out of bounds: .* past the end of y \(argument 0\)(.|\n)*check shows"):
+            scale(xp.empty(31, np.float32), numbers())
+        back = xp.RawKernel('extern "C" __global__ void back(float* y) { y[-1] = 1; }', "back")
+        with pytest.raises(KernelError, match=r"in front of y"):
+            back((1,), (1,), (numbers(),))
+        scale(xp.empty(32, np.float32), numbers())
+
+
 def test_settings_are_checked():
     with pytest.raises(ArgumentError, match="no build"):
         settings.configure(build="slow")

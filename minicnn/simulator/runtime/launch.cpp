@@ -93,6 +93,25 @@ struct BlockOrder {
     }
 };
 
+// What belongs to nobody must be as it was: that shows a write out of bounds when nobody watches, though not whose.
+static void check_guards() {
+    for (int i = 0; i < launched->regions && !report.failed; i++) {
+        const sim_region& region = launched->region[i];
+        char *before = region.memory - region.guard_before, *after = region.memory + region.memory_size;
+        auto spoiled = [](const char* from, int size) {
+            for (int at = 0; at < size; at++)
+                if (from[at] != (char)0xff) return true;
+            return false;
+        };
+        bool in_front = spoiled(before, region.guard_before);
+        if (!in_front && !spoiled(after, region.guard_after)) continue;
+        refuse("out of bounds: something was written %s <array %d>", in_front ? "in front of" : "past the end of",
+               region.argument);
+        memset(before, 0xff, region.guard_before);
+        memset(after, 0xff, region.guard_after);
+    }
+}
+
 static void run_block(unsigned long long number) {
     unsigned width = launched->grid[0], height = launched->grid[1];
     sim_block_index = {(unsigned)(number % width), (unsigned)(number / width % height), (unsigned)(number / width / height)};
@@ -142,6 +161,7 @@ extern "C" const sim_report* sim_run(const sim_launch* launch) {
     if (fits()) {
         catch_signals();
         run();
+        check_guards();
         if (interrupt_pending()) report.failed = report.interrupted = 1;
         release_signals();
         if (report.failed) reset_fibers();

@@ -51,6 +51,7 @@ struct sim_region {            // one array that the kernel may touch
     int argument;              // of the kernel, −1 if it is only reachable through a pointer in memory
     int element;               // bytes of an element
     int read_only;
+    int guard_before, guard_after;  // bytes around the allocation that are 0xff and stay so
 };
 struct sim_launch {
     void (*call)(void**);
