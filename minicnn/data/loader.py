@@ -14,7 +14,8 @@ from .dataset import Dataset, whole_number
 class DataLoader:
     """Batches (x, y) of a data set: N examples in ⌈N / batch_size⌉ batches, or ⌊N / batch_size⌋ with drop_last.
 
-    dataset: anything with len() and batch(indices). The last batch is the short one, if batch_size does not divide N.
+    dataset: anything with len() and batch(indices), and at_epoch(epoch) if it is another one in each epoch, as an
+    Augmented data set is. The last batch is the short one, if batch_size does not divide N.
     shuffle: a new order each epoch, which depends on nothing but (seed, epoch, N): see order().
     `for x, y in loader` runs epoch 0, the next such loop epoch 1, and so on (next_epoch is the count);
     loader.epoch(e) runs epoch e and leaves the count alone.
@@ -67,9 +68,10 @@ class DataLoader:
 
     def _batches(self, epoch: int, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         order = self.order(epoch)
+        dataset = self.dataset.at_epoch(epoch) if hasattr(self.dataset, "at_epoch") else self.dataset
         for number in range(start, len(self)):
             first = number * self.batch_size
-            yield self.dataset.batch(order[first : first + self.batch_size])
+            yield dataset.batch(order[first : first + self.batch_size])
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         epoch = self.next_epoch
