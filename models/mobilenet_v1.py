@@ -2,7 +2,8 @@
 
 Howard et al. 2017, "MobileNets: efficient convolutional neural networks for mobile vision applications",
 arXiv:1704.04861, table 1. Names as in timm, torchvision has none. As there, and in the released weights, the
-activation is ReLU6; the paper says ReLU.
+activation is ReLU6; the paper says ReLU. Its table prints stride 2 for the last depthwise convolution, too, but sizes
+that need stride 1, which everybody builds.
 """
 
 from __future__ import annotations
