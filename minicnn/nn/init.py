@@ -48,11 +48,15 @@ def _fill(tensor: Tensor, draw: Callable[[int, np.dtype], np.ndarray]) -> Tensor
     if _skipping.now:
         return tensor
     precision = np.dtype(np.float32 if tensor.dtype == np.float32 else np.float64)
-    values = np.empty(tensor.size, tensor.dtype)
+    in_place = isinstance(tensor.data, np.ndarray) and tensor.data.flags.c_contiguous
+    values = tensor.data.reshape(-1) if in_place else np.empty(tensor.size, tensor.dtype)
     for start in range(0, tensor.size, _CHUNK):
         part = values[start : start + _CHUNK]
         part[:] = draw(min(tensor.size, _CHUNK), precision)[: part.size]
-    return tensor.copy_(values.reshape(tensor.shape))
+    if not in_place:
+        return tensor.copy_(values.reshape(tensor.shape))
+    tensor.version[0] += 1
+    return tensor
 
 
 def _words(n: int) -> np.ndarray:
