@@ -7,6 +7,8 @@ depth L and growth rate k, have three blocks of equal depth ("Implementation det
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from minicnn import Tensor, nn, ops
@@ -129,6 +131,10 @@ class DenseNet(Network):
         self.classifier = nn.Linear(channels, num_classes)
         he_normal(self, "fan_in")
         zero_biases(self)
+
+    def own_names(self, names: Sequence[str]) -> dict[str, str]:
+        """torchvision's files are older than its names: denselayer1.norm.1.weight is denselayer1.norm1.weight."""
+        return {name: re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name) for name in names}
 
     def forward(self, x: Tensor) -> Tensor:
         maps = ops.relu(self.features(x))

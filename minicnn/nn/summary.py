@@ -160,7 +160,8 @@ def trace_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple
     hooks = [(m, m._forward_pre_hooks, m._forward_hooks) for m in modules.values()]
     calls = generator.calls
     first = next(model.parameters(), None)
-    x = Tensor(np.zeros(input_shape, np.float32 if first is None else first.dtype))
+    dtype, device = (np.float32, None) if first is None else (first.dtype, first.device)
+    x = Tensor(np.zeros(input_shape, dtype), device=device)
     try:
         for path, module in modules.items():
             module._forward_pre_hooks = [_begins(found, path)]

@@ -195,6 +195,16 @@ def test_lukemelas_names_are_translated_by_the_stages_of_the_network():
     assert from_lukemelas(list(pairs), stages=[1, 1]) == pairs
 
 
+def test_densenets_of_2017_are_read():
+    with init.skip():
+        network = models.create_model("densenet_bc_100_12")
+    names = list(network.state_dict())
+    old = [re.sub(r"(denselayer\d+)\.(norm|conv)(\d)", r"\1.\2.\3", name) for name in names]
+    assert old != names and list(network.own_names(old).values()) == names
+    assert list(network.own_names(names).values()) == names
+    assert "features.denseblock1.denselayer3.norm.1.weight" in old
+
+
 def test_preprocessing_of_networks_without_recorded_weights_is_torchvisions():
     assert models.preprocessing("resnet50") == models.preprocessing("mobilenet_v2")
     assert models.preprocessing("inception_v3")[:3] == (299, 342, 0)
