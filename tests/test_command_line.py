@@ -120,8 +120,8 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(few_digits, tmp_p
     out = tmp_path / "killed"
     code = (
         "import os, runpy, sys; from minicnn.train import Trainer; step = Trainer._step\n"
-        "def killing(self, x, y):\n"
-        "    step(self, x, y)\n"
+        "def killing(self, *batch):\n"
+        "    step(self, *batch)\n"
         "    if self.progress.step == int(os.environ['KILL_AT']): os.kill(os.getpid(), 9)\n"
         "Trainer._step = killing; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
