@@ -38,6 +38,8 @@ WIDE = {
     "log_softmax", "logsumexp", "mean", "negative_log_likelihood", "pow", "prod", "reciprocal", "sigmoid_focal_loss",
     "smooth_l1", "soft_cross_entropy", "softmax", "softplus", "standardize", "sum",
 }  # fmt: skip
+# these in what x has, with weights and statistics of channels as they are,
+LIKE_X = {"batch_norm"}
 # these in what they are given, each input by itself, and all others in the widest of their inputs.
 AS_GIVEN = {"cast", "checkpoint", "move"}
 
@@ -69,7 +71,15 @@ def _inputs(low: np.dtype, op: str, inputs: Sequence[Tensor | None]) -> Sequence
         wanted = max(dtypes, key=lambda dtype: dtype.itemsize, default=low)
     if dtypes <= {wanted} or op in AS_GIVEN:
         return inputs
+    if op in LIKE_X and dtypes == {low, np.dtype(np.float32)}:
+        return _like_x(*inputs)
     return [t if t is None or t.data.dtype.kind not in "fV" else cast(t, wanted) for t in inputs]
+
+
+def _like_x(x: Any, w: Tensor | None, b: Tensor | None, residual: Tensor | None) -> Sequence[Tensor | None]:
+    """A batch norm's inputs: the gradient of b comes in the dtype of w, or of x."""
+    residual = residual if residual is None else cast(residual, x.dtype)
+    return x, w, b if b is None or w is not None else cast(b, x.dtype), residual
 
 
 class GradScaler:

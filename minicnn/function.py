@@ -169,6 +169,7 @@ class Function:
 
     name: ClassVar[str] = "function"  # conv2d, max_pool2d: the class's name in lower case
     any_dtype: ClassVar[bool] = False  # shape ops and arithmetic also take integers
+    mixed_precision: ClassVar[bool] = False  # weights of channels may be float32 beside images of 16 bits
     macs: int = 0  # multiply-adds of this call, for the summary; convolutions and products set it
 
     __slots__ = (
@@ -269,7 +270,8 @@ class Function:
     def _check_dtypes(self, inputs: Sequence[Tensor | None]) -> None:
         """DTypeError for two precisions in one op, and for integers where the op has a derivative."""
         tensors = [tensor for tensor in inputs if tensor is not None]
-        if len({tensor.data.dtype for tensor in tensors if tensor.data.dtype.kind in FLOATING}) > 1:
+        dtypes = {tensor.data.dtype for tensor in tensors if tensor.data.dtype.kind in FLOATING}
+        if len(dtypes) > 1 and not self.mixed_precision:
             given = " and ".join(sorted(f"{t.dtype} of shape {t.shape}" for t in tensors))
             raise DTypeError(f"{self.name} got tensors of different precision, {given}: convert one with .to(dtype)")
         for tensor in tensors:

@@ -285,13 +285,15 @@ def smooth_l1(d, beta):
 def batch_norm(x, mean, var, w, b, residual, eps, cap):
     """x (N, C, ...), w and b (C,) | None, residual (shape of x) | None -> y = w·(x − mean)/√(var + eps) + b + residual,
     clipped to 0 ≤ y ≤ cap unless cap is None; mean and var (C,). These are given in double precision, or both None and
-    taken over all axes but the second, which must have values: the biased variance."""
+    taken over all axes but the second, which must have values: the biased variance. w and b may be wider than x, and
+    y has the dtype of x."""
 
 
 @kernel
 def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
     """gx (shape of x), gw, gb (C,) of batch_norm without given statistics, from gy and the mean and var that it gave.
-    Unless cap is None, of gy only what lies where 0 < y < cap; if it is None, y may be."""
+    gw and gb have the dtype of w, if there is one. Unless cap is None, of gy only what lies where 0 < y < cap; if it is
+    None, y may be."""
 
 
 @kernel

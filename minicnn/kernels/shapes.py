@@ -190,7 +190,8 @@ def batch_norm(x, mean, var, w, b, residual, eps, cap):
 
 
 def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
-    return _new(x.shape, x.dtype), _new(x.shape[1:2], x.dtype), _new(x.shape[1:2], x.dtype)
+    of_w = (x if w is None else w).dtype
+    return _new(x.shape, x.dtype), _new(x.shape[1:2], of_w), _new(x.shape[1:2], of_w)
 
 
 def standardize(x, eps):

@@ -102,6 +102,8 @@ class PReLU(Function):
     name = "prelu"
 
     def forward(self, x, a, sign):
+        if sign.dtype != x.dtype:  # autocast has made x wider
+            sign = x
         self.save(x if self.needs_grad(1) or x is sign else None, a if self.needs_grad(0) else None)
         self.sign, self.channels = sign, len(a)
         return kernels.leak(x, sign, a)

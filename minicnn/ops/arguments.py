@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import device as devices
 from ..errors import ArgumentError, DTypeError, MinicnnError, ShapeError
+from ..function import autocast_in_force
 from ..kernels.window import MOST_ELEMENTS, Window, is_whole, make_window, one_line
 from ..tensor import FLOATING, Tensor
 
@@ -35,14 +36,15 @@ def array_of(op: str, name: str, value: Any) -> np.ndarray:
 
 
 def floating(op: str, *tensors: Tensor) -> None:
-    """Raises DTypeError unless all tensors have one dtype, and that is floating-point."""
+    """Raises DTypeError unless all tensors have one dtype, and that is floating-point; under autocast, which will give
+    them one, several."""
     for tensor in tensors:
         if tensor.dtype.kind not in FLOATING:
             raise DTypeError(
                 f"{op} needs floating-point tensors, got {tensor.dtype} of shape {tensor.shape}: "
                 "convert it with .to('float32')"
             )
-    if len({tensor.dtype for tensor in tensors}) > 1:
+    if len({tensor.dtype for tensor in tensors}) > 1 and autocast_in_force() is None:
         raise DTypeError(_two_precisions(op, tensors))
 
 
@@ -53,10 +55,13 @@ def real(op: str, x: Tensor) -> None:
 
 
 def of_one_dtype(op: str, tensors: list[Tensor]) -> list[Tensor]:
-    """Integer and bool tensors take the dtype of the floating ones; DTypeError if these have two."""
+    """Integer and bool tensors take the dtype of the floating ones; DTypeError if these have two. Under autocast all
+    take the widest."""
     dtypes = {tensor.dtype for tensor in tensors if tensor.dtype.kind in FLOATING}
     if len(dtypes) > 1:
-        raise DTypeError(_two_precisions(op, tensors))
+        if autocast_in_force() is None:
+            raise DTypeError(_two_precisions(op, tensors))
+        dtypes = {max(dtypes, key=lambda dtype: dtype.itemsize)}
     for dtype in dtypes:
         return [tensor if tensor.dtype == dtype else tensor.to(dtype) for tensor in tensors]
     return tensors

@@ -39,9 +39,11 @@ class BatchNorm(Function):
     x (N, C, ...), γ and β (C,) or None, r (shape of x) or None -> y. f is nothing, relu or relu6.
     It equals f(batch_norm(x) + r) in one pass; x, γ and, if there is an f, y are kept. Of gy what comes through f is
     the gradient of r, and goes on to the three of BatchNormGradient.
-    `running` (mean, variance, momentum) is updated in place, with the unbiased variance.
+    `running` (mean, variance, momentum) is updated in place, with the unbiased variance. γ and β may be wider than x.
     Source: Ioffe and Szegedy 2015, "Batch normalization: accelerating deep network training", algorithm 1.
     """
+
+    mixed_precision = True
 
     def forward(self, x, w, b, r, eps, cap, running):
         y, self.mean, self.var = kernels.batch_norm(x, None, None, w, b, r, eps, cap)
@@ -74,6 +76,8 @@ class BatchNormGradient(Function):
         ∂L/∂x̂ = vγ·g − γ/σ·(v·mean(g·x̂) + g·mean(v·x̂)),     ∂x̂/∂x = P/σ,     ∂(1/σ)/∂x = −x̂/(n·σ²)
     """
 
+    mixed_precision = True
+
     def forward(self, gy, x, w, mean, var, eps, y, cap):
         self.save(gy, x, w)
         self.eps, self.y, self.cap = eps, y, cap
@@ -91,26 +95,27 @@ class BatchNormGradient(Function):
         centred = x - mean(x)
         inv_std = (mean(centred * centred) + self.eps) ** -0.5
         x_hat = centred * inv_std
-        vw, vb, gamma = (1.0 if c is None else _by_channel(c, x) for c in (vw, vb, w))  # γ may be None
+        vw, vb, gamma = (1.0 if c is None else _by_channel(c.to(x.dtype), x) for c in (vw, vb, w))  # γ may be None
         g = _through(gy, self.y, self.cap)
         p, scale = project(g), gamma * inv_std
         g_gy = _through(scale * project(v) + vw * x_hat + vb, self.y, self.cap)
         g_x_hat = vw * g - scale * (v * mean(g * x_hat) + g * mean(v * x_hat))
         gx = inv_std * project(g_x_hat) - inv_std * inv_std * x_hat * mean(gamma * v * p)
         gw = (inv_std * v * p).sum((0, *range(2, x.ndim)))
-        return g_gy, gx, gw
+        return g_gy, gx, gw if w is None else gw.to(w.dtype)
 
 
 class FixedNorm(Function):
     """y = f(γ·(x − μ)/σ + β + r) with given μ and σ² (C,), such as running statistics: affine in x, so gx = γ/σ·g."""
 
     name = "batch_norm"
+    mixed_precision = True
 
     def forward(self, x, w, b, r, statistics, eps, cap):
         mean, var = statistics
         y, *self.statistics = kernels.batch_norm(x, mean, var, w, b, r, eps, cap)
         self.save(x if self.needs_grad(1) else None, w, None if cap is None else y)
-        self.eps, self.cap = eps, cap
+        self.eps, self.cap, self.of_b = eps, cap, None if b is None else b.dtype
         return y
 
     def backward(self, gy):
@@ -118,10 +123,16 @@ class FixedNorm(Function):
         g = gy if y is None else _through(gy, y.data, self.cap)
         mean, var = (_by_channel(Tensor(s, device=self.device), gy) for s in self.statistics)
         inv_std = ((var + self.eps) ** -0.5).to(gy.dtype)
-        gx = g * (inv_std if w is None else inv_std * _by_channel(w, gy)) if self.needs_grad(0) else None
+        gx = gw = gb = None
+        if self.needs_grad(0):
+            gx = g * (inv_std if w is None else inv_std * _by_channel(w.to(gy.dtype), gy))
         axes = (0, *range(2, gy.ndim))
-        gw = (g * ((x - mean.to(gy.dtype)) * inv_std)).sum(axes) if self.needs_grad(1) else None
-        return gx, gw, g.sum(axes) if self.needs_grad(2) else None, g
+        if self.needs_grad(1):
+            wide = w.dtype
+            gw = (g.to(wide) * ((x.to(wide) - mean.to(wide)) * inv_std.to(wide))).sum(axes)
+        if self.needs_grad(2):
+            gb = g.to(self.of_b).sum(axes)
+        return gx, gw, gb, g
 
 
 def _through(g: Tensor, y: Any, cap: float | None) -> Tensor:

@@ -148,7 +148,7 @@ struct __align__(4 * sizeof(ACC)) Line {  // y = (x − high − low)·factor + 
 // mean and var (C,) from the parts, if there are slices; with them the line of each channel. w and b are read only if
 // `weights` has bit 1, or bit 2
 extern "C" __global__ void lines(
-    Line* line, double* mean, double* var, const double* parts, int slices, const REAL* w, const REAL* b, int weights,
+    Line* line, double* mean, double* var, const double* parts, int slices, const ACC* w, const ACC* b, int weights,
     ACC eps, int channels
 ) {
     for (EACH(c, channels)) {
@@ -161,8 +161,8 @@ extern "C" __global__ void lines(
             mean[c] = m.mean, var[c] = m.squares / m.n;
         }
         ACC high = ACC(mean[c]);
-        double factor = (weights & 1 ? double(ACC(w[c])) : 1.0) / sqrt(var[c] + double(eps));
-        line[c] = {high, ACC(mean[c] - double(high)), ACC(factor), weights & 2 ? ACC(b[c]) : ACC(0)};
+        double factor = (weights & 1 ? double(w[c]) : 1.0) / sqrt(var[c] + double(eps));
+        line[c] = {high, ACC(mean[c] - double(high)), ACC(factor), weights & 2 ? b[c] : ACC(0)};
     }
 }
 
@@ -263,8 +263,8 @@ struct Slope {  // gx = (g − constant − (x − high − low)·tilt)·factor
 };
 
 extern "C" __global__ void slopes(
-    Slope* slope, REAL* gw, REAL* gb, const double* parts, int slices, const double* mean, const double* var,
-    const REAL* w, int weights, ACC eps, int count, int channels
+    Slope* slope, ACC* gw, ACC* gb, const double* parts, int slices, const double* mean, const double* var,
+    const ACC* w, int weights, ACC eps, int count, int channels
 ) {
     for (EACH(c, channels)) {
         double total = 0, total_d = 0;
@@ -274,10 +274,10 @@ extern "C" __global__ void slopes(
         }
         double inv_std = 1 / sqrt(var[c] + double(eps));
         ACC high = ACC(mean[c]);
-        double factor = (weights & 1 ? double(ACC(w[c])) : 1.0) * inv_std;
+        double factor = (weights & 1 ? double(w[c]) : 1.0) * inv_std;
         ACC constant = ACC(total / count), tilt = ACC(total_d * inv_std * inv_std / count);
         slope[c] = {high, ACC(mean[c] - double(high)), constant, tilt, ACC(factor)};
-        gw[c] = REAL(ACC(total_d * inv_std)), gb[c] = REAL(ACC(total));
+        gw[c] = ACC(total_d * inv_std), gb[c] = ACC(total);
     }
 }
 

@@ -33,9 +33,8 @@ def batch_norm(
     else:
         mean, var = (contiguous(s.astype(np.float64, copy=False)) for s in (mean, var))
     lines = empty((channels, 4), wide(x.dtype))
-    weights = (w is not None) + 2 * (b is not None)
-    present = [x if c is None else contiguous(c) for c in (w, b)]
-    values = (lines, mean, var, mean if parts is None else parts, slices, *present, weights, float(eps), channels)
+    weights = *_of_channels((w, b), x), (w is not None) + 2 * (b is not None)
+    values = (lines, mean, var, mean if parts is None else parts, slices, *weights, float(eps), channels)
     kernel("norm.cu", "lines", x.dtype)(channels, values)
     added = x if residual is None else residual
     clip = (cap is not None, float(cap or 0))
@@ -51,7 +50,7 @@ def batch_norm_gradient(
     gy, x = contiguous(gy), contiguous(x)
     y = gy if cap is None else contiguous(y)
     gx, channels, inner = empty(x.shape, x.dtype), x.shape[1], math.prod(x.shape[2:])
-    gw, gb = (empty((channels,), x.dtype) for _ in range(2))
+    gw, gb = (empty((channels,), wide(x.dtype)) for _ in range(2))
     packed, groups = _packs(inner, gx, gy, x, y)
     of_channel, count = groups // max(channels, 1), x.size // max(channels, 1)
     slices, per_slice = _slices(channels, of_channel)
@@ -60,12 +59,19 @@ def batch_norm_gradient(
     clip = (cap is not None, float(cap or 0))
     values: tuple[Any, ...] = (parts, gy, x, y, *clip, mean, channels, inner, slices, per_slice, of_channel, packed)
     kernel("norm.cu", "gradient_parts", x.dtype)((channels * slices,), values)
-    scale = (x, 0) if w is None else (contiguous(w), 1)
-    values = (slopes, gw, gb, parts, slices, mean, var, *scale, float(eps), count, channels)
+    weights = *_of_channels((w,), x), int(w is not None)
+    values = (slopes, gw, gb, parts, slices, mean, var, *weights, float(eps), count, channels)
     kernel("norm.cu", "slopes", x.dtype)(channels, values)
     values = (gx, gy, x, y, *clip, slopes, channels, inner, groups, packed)
     kernel("norm.cu", "batch_norm_gradient", x.dtype)(groups, values)
-    return gx, gw, gb
+    of_w = (x if w is None else w).dtype
+    return gx, gw.astype(of_w, copy=False), gb.astype(of_w, copy=False)
+
+
+def _of_channels(present: tuple[Any, ...], x: Any) -> list[Any]:
+    """Weights in the dtype that kernels compute in beside x; anything for those that are None."""
+    dtype = wide(x.dtype)
+    return [empty((1,), dtype) if c is None else contiguous(c.astype(dtype, copy=False)) for c in present]
 
 
 def _packs(inner: int, *arrays: Any) -> tuple[bool, int]:

@@ -29,7 +29,9 @@ def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
     gb, gw = g.sum(axes, dtype=x_hat.dtype), (g * x_hat).sum(axes)
     projected = g - _by_channel(gb / count, x) - x_hat * _by_channel(gw / count, x)
     scale = (1 if w is None else w) / np.sqrt(var + eps)
-    return tuple(array.astype(x.dtype, copy=False) for array in (projected * _by_channel(scale, x), gw, gb))
+    of_w = (x if w is None else w).dtype
+    gx = (projected * _by_channel(scale, x)).astype(x.dtype, copy=False)
+    return gx, gw.astype(of_w, copy=False), gb.astype(of_w, copy=False)
 
 
 def track_statistics(running_mean, running_var, mean, var, count, momentum):

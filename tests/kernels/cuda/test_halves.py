@@ -70,10 +70,11 @@ def test_as_float32_rounded(device, case, half):
 
 
 @HALVES
-def test_batch_norm(device, half):
-    """Statistics come from the rounded x and are not rounded themselves."""
-    gpu = Kernels(device, "norm")
-    x, gy, r, w = (a.astype(half) for a in (5 + X, G, Y, C))
+@pytest.mark.parametrize("weights_are_wide", [False, True])
+def test_batch_norm(device, half, weights_are_wide):
+    """Statistics come from the rounded x and are not rounded; the gradients of weights look like the weights."""
+    gpu, of_w = Kernels(device, "norm"), np.float32 if weights_are_wide else half
+    x, gy, r, w = (5 + X).astype(half), G.astype(half), Y.astype(half), C.astype(of_w)
     wide = [a.astype(np.float64) for a in (x, gy, r, w)]
     y, mean, var = gpu.batch_norm(x, None, None, w, w, r, 1e-3, 6.0)
     right = reference.batch_norm(wide[0], None, None, wide[3], wide[3], wide[2], 1e-3, 6.0)
@@ -83,10 +84,11 @@ def test_batch_norm(device, half):
     np.testing.assert_allclose(var, right[2], rtol=1e-5)
     np.testing.assert_allclose(y.astype(np.float64), right[0], rtol=eps, atol=eps)
     found = gpu.batch_norm_gradient(gy, x, None, w, mean, var, 1e-3, None)
-    for a, b in zip(found, reference.batch_norm_gradient(wide[1], wide[0], None, wide[3], *right[1:], 1e-3, None),
-                    strict=True):  # fmt: skip
-        assert a.dtype == half
-        np.testing.assert_allclose(a.astype(np.float64), b, rtol=eps, atol=eps * np.abs(b).max())
+    wanted = reference.batch_norm_gradient(wide[1], wide[0], None, wide[3], *right[1:], 1e-3, None)
+    for a, b, dtype in zip(found, wanted, (half, of_w, of_w), strict=True):
+        close = 1e-5 if dtype == np.float32 else eps
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a.astype(np.float64), b, rtol=close, atol=close * np.abs(b).max())
 
 
 @HALVES
