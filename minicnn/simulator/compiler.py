@@ -100,6 +100,7 @@ def _workshop(build: str) -> Path:
     header = folder / "include" / "simulator.h"
     compiled = header.with_suffix(".h.gch")
     if not compiled.exists():
+        _forget_old_versions(folder.parent)
         for source in sorted((HERE / "include").rglob("*.h")):
             target = folder / source.relative_to(HERE)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,15 @@ def _workshop(build: str) -> Path:
             _run([COMPILER, *_common(), *KERNEL[build], "-x", "c++-header", str(header), "-o", str(made)])
             made.replace(compiled)
     return folder
+
+
+def _forget_old_versions(current: Path, days: int = 30) -> None:
+    """Remove what other versions of the simulator have compiled, if nothing was added for a month."""
+    for other in current.parent.iterdir() if current.parent.exists() else ():
+        builds = [other / build for build in KERNEL if (other / build).is_dir()]
+        newest = max((build.stat().st_mtime for build in builds), default=time.time())
+        if other != current and time.time() - newest > days * 86400:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def cache_folder() -> Path:

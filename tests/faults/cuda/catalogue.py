@@ -37,7 +37,7 @@ SHARED = (  # headers
     Mutant("a warp's sum in which lanes 16 to 31 do not take part", "common.cuh",
            "x += __shfl_xor_sync(ALL_LANES", "x += __shfl_xor_sync(0xffffu", "norm", "readable_kernel"),
     Mutant("one element too many", "common.cuh",
-           "i < (n); i = next", "i <= (n); i = next", "pool", "test_max or watch"),
+           "i < (n); i = next", "i <= (n); i = i == (n) ? i + 1 : next", "pool", "test_max or watch"),
     Mutant("a thread's second turn is one step short", "common.cuh",
            "i + step : n", "i + step - 1 : n", "activation",
            "of_one_array"),

@@ -78,17 +78,19 @@ class _First:
             self.found = f"{report.nodeid.rsplit('::', 1)[-1]}: {said}"
 
 
-def caught_by(mutant: Mutant, rounds: tuple = ROUNDS) -> dict[str, str]:
-    """For each round that notices, the test and the first line of its complaint."""
+def caught_by(mutant: Mutant, first: bool = False) -> dict[str, str]:
+    """For each round that notices, or only the first of them, the test and the first line of its complaint."""
     found = {}
-    for build, order in rounds:
+    for build, order in ROUNDS:
         said = _in_a_child(mutant, build, order)
         if said:
             found[f"{build}, {order}"] = said
+            if first:
+                break
     return found
 
 
-def _in_a_child(mutant: Mutant, build: str, order: str, seconds: int = 300) -> str:
+def _in_a_child(mutant: Mutant, build: str, order: str, seconds: int = 240) -> str:
     """Run the tests in a process of their own, which a fault may crash."""
     reading, writing = os.pipe()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of threads that the child lacks:
