@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import minicnn
+import models
 from minicnn import Tensor, nn, optim
 from minicnn.data import ArrayDataset
 from minicnn.errors import CheckpointError
@@ -125,3 +127,17 @@ def test_a_checkpoint_without_averages_is_refused(tmp_path):
     averaging = trainer_for([AverageWeights, lambda model: Checkpoint(tmp_path / "c.safetensors")])
     with pytest.raises(CheckpointError, match="no averaged weights"):
         averaging.callbacks[-1].resume(averaging)
+
+
+def test_the_recipe_of_the_front_page_is_one():
+    """It runs as it stands, up to fit(); the network's parts are those that it names."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (code,) = [
+        block.split("```")[0] for block in readme.split("```python\n") if "AverageWeights" in block.split("```")[0]
+    ]
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    names = {"models": models, "images": images, "labels": [0, 1, 2, 1], "classes": ["a", "b", "c"]}
+    exec(code, names)
+    assert names["train"].batch([3, 1])[0].shape == (2, 3, 32, 32)
+    assert names["trainer"].optimizer.lr == pytest.approx(0.0045)
+    assert set(names["model"](Tensor(names["train"].batch([3, 1])[0]))._fields) == {"logits", "aux1", "aux2"}
