@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="default: 64")
     parser.add_argument("--lr", type=float, help="learning rate of the first epoch; default: the model's recipe")
     parser.add_argument("--seed", type=int, help="of weights and shuffling; default: 0")
-    parser.add_argument("--device", help="cpu (fast, the default) or reference (plain NumPy)")
+    parser.add_argument("--device", help="cpu (the default), reference, cuda or cuda-sim: see `minicnn devices`")
     parser.add_argument("--out", type=Path, default=Path("runs/lenet_mnist"), help="folder for results")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out, or start one")
     parser.add_argument("--data", type=Path, help="folder of IDX files to use instead of the embedded MNIST")

@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     command = commands.add_parser("devices", help="what computes here, and what is missing")
     command.set_defaults(run=show_devices)
     for command in commands.choices.values():
-        command.add_argument("--device", default=None, help="cpu or reference; default: MINICNN_DEVICE, else cpu")
+        command.add_argument("--device", default=None, help="see `minicnn devices`; default: MINICNN_DEVICE, else cpu")
     args = parser.parse_args(argv)
     try:
         if args.device is not None:

@@ -96,7 +96,7 @@ class Ours:
 
             self.cupy = device.array_library(args.device)
             if args.precision == "tf32":
-                minicnn.use_tf32(True)
+                minicnn.amp.use_tf32(True, products=True)
 
     def gradients(self) -> tuple[float, list[np.ndarray]]:
         self.network.to("float64")
