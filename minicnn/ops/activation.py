@@ -14,7 +14,7 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import axis_of, expect, floating, is_number, one_line
+from .arguments import axis_of, expect, floating, is_number, largest_of, one_line
 from .arithmetic import where
 
 
@@ -356,7 +356,7 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 def _number(op: str, x: Tensor, least: float = -math.inf, **named: Any) -> float:
     """The one number in `named` as a float. Raises ArgumentError unless it is finite in x's dtype, and ≥ least."""
     ((name, value),) = named.items()
-    if is_number(value, float(np.finfo(x.dtype).max)):
+    if is_number(value, largest_of(x.dtype)):
         number = float(value)
         if number >= least:
             return number

@@ -92,6 +92,14 @@ def is_number(value: Any, largest: float = LARGEST) -> bool:
     return abs(plain) <= largest
 
 
+BFLOAT16_MAX = (2 - 2**-7) * 2.0**127  # NumPy's finfo does not know it
+
+
+def largest_of(dtype: np.dtype) -> float:
+    """The largest number of a floating-point dtype."""
+    return BFLOAT16_MAX if dtype.kind == "V" else float(np.finfo(dtype).max)
+
+
 # --- axes and sizes ---------------------------------------------------------------------------------------------------
 
 

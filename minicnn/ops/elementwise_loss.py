@@ -14,7 +14,7 @@ from .. import kernels
 from ..errors import ArgumentError, ShapeError
 from ..function import Function
 from ..tensor import Tensor
-from .arguments import array_of, expect, floating, is_number, one_line
+from .arguments import array_of, expect, floating, is_number, largest_of, one_line
 from .arithmetic import abs, like, maximum, minimum, operands, where
 from .loss import constant, expect_probabilities, number, reduce
 
@@ -181,7 +181,7 @@ def sigmoid_focal_loss(
 def _finite(op: str, name: str, value: Any, x: Tensor) -> float:
     """A number from 0 to the largest that the dtype of x has."""
     checked = number(op, name, value, 0, math.inf)
-    if not is_number(checked, float(np.finfo(x.dtype).max)):
+    if not is_number(checked, largest_of(x.dtype)):
         raise ArgumentError(f"{op} takes {name} as a number that is finite in {x.dtype}, got {one_line(value)}")
     return checked
 

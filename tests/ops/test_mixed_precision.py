@@ -88,3 +88,34 @@ def test_a_network_with_batch_norm(device):
     assert y.dtype == HALF
     (y * y).sum().backward()
     assert all(p.grad.dtype == np.float32 for p in network.parameters())
+
+
+ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 needs ml_dtypes")
+PRODUCTS = {
+    "conv2d": lambda x, w: ops.conv2d(x, w, w[:, 0, 0, 0], padding=1),
+    "conv2d in groups": lambda x, w: ops.conv2d(x, w[:, :2], groups=2, stride=2),
+    "conv2d_act": ops.conv2d_act,
+    "conv_transpose2d": lambda x, w: ops.conv_transpose2d(x, w[:, :, :, :2], stride=2),
+    "matmul": lambda x, w: ops.matmul(x, x.transpose(0, 1, 3, 2)),
+    "einsum": lambda x, w: ops.einsum("ncij,kcrs->nkirs", x, w),
+    "linear": lambda x, w: ops.linear(x.reshape(2, 100), w.reshape(4, 36)[:, :20].reshape(8, 10)[:, :10].tile((1, 10))),
+    "elu": lambda x, w: ops.elu(x, 1.3),
+}
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("call", PRODUCTS.values(), ids=PRODUCTS)
+def test_products_of_16_bits_are_rounded_once(device, call, half):
+    """Both ways: as close to float32 as one rounding is, which sums in 16 bits are not."""
+    eps, found = float(ml_dtypes.finfo(half).eps), []
+    for dtype in (half, np.float32):
+        x, w = (numbers(*shape, seed=seed, dtype=half, device=device).to(np.dtype(dtype).name).detach()
+                .requires_grad_() for seed, shape in enumerate([(2, 4, 5, 5), (4, 4, 3, 3)]))  # fmt: skip
+        y = call(x, w)
+        assert y.dtype == dtype
+        v = numbers(*y.shape, seed=3, dtype=half, device=device).to(np.dtype(dtype).name)
+        gradients = [g for g in grad(y, [x, w], v, allow_unused=True) if g is not None]
+        assert all(g.dtype == dtype for g in gradients)
+        found.append([host(t) for t in (y, *gradients)])
+    for low, wide in zip(*found, strict=True):
+        np.testing.assert_allclose(low, wide, rtol=eps, atol=2 * eps * np.abs(wide).max())

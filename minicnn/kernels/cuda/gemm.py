@@ -30,7 +30,7 @@ def use_cublas(choice: bool) -> None:
 
 def matmul(a: Any, b: Any) -> Any:
     """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
-    if _cublas or a.dtype.name not in ("float16", "float32", "float64"):
+    if _cublas or a.dtype.name not in ("bfloat16", "float16", "float32", "float64"):
         return library().matmul(a, b)
     if math.prod(b.shape[:-2]) == 1 and a.ndim >= b.ndim and a.flags.c_contiguous:  # one b for all: one product
         y = _product(a.reshape(1, math.prod(a.shape[:-1]), a.shape[-1]), b.reshape(1, *b.shape[-2:]))

@@ -4,7 +4,7 @@
     windows.py     convolution, pooling                            losses.py      cross-entropy
     steps.py       optimizers                                      noise.py       Philox
     adaptive.py    adaptive pooling, unpooling                     norm.py        normalisation
-    resize.py      resizing
+    resize.py      resizing                                        halves.py      16 bits
 
 The other books must agree with this one to rounding; tests/ compare them, and compare this one with naive loops.
 """

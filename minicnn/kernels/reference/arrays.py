@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .halves import rounded_once
+
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
@@ -152,19 +154,23 @@ def cast(x, dtype):
 # --- linear -----------------------------------------------------------------------------------------------------------
 
 
+@rounded_once
 def matmul(a, b):
     return np.matmul(a, b)
 
 
+@rounded_once
 def einsum(x, others, formula):
     return np.einsum(formula, x, *others)
 
 
+@rounded_once
 def linear(x, w, b, relu):
     y = x @ w.T if b is None else x @ w.T + b
     return np.maximum(y, 0) if relu else y
 
 
+@rounded_once
 def linear_gradient(gy, y, x, w, needs):
     g = gy if y is None else np.where(y > 0, gy, np.zeros((), gy.dtype))
     return g @ w if needs[0] else None, g.T @ x if needs[1] else None, g.sum(axis=0) if needs[2] else None

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from .halves import rounded_once
+
 
 def relu(x):
     return np.maximum(x, 0)
@@ -40,6 +42,7 @@ def leak(g, x, slope):
     return np.where(x > 0, g, slope * g)
 
 
+@rounded_once
 def elu(x, alpha, scale):
     return scale * np.maximum(x, 0) + scale * alpha * np.expm1(np.minimum(x, 0))  # one of the two is 0
 

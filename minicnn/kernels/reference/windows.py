@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from .functions import relu
+from .halves import rounded_once
 
 # --- convolution ------------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,7 @@ def col2im(columns, window, size):
     return image[:, :, top : top + size[0], left : left + size[1]].copy()
 
 
+@rounded_once
 def conv2d(x, w, b, window, groups):
     n, k = len(x), len(w)
     p, q = window.output_size(x.shape[2:])
@@ -63,10 +65,12 @@ def conv2d(x, w, b, window, groups):
     return y if b is None else y + b[:, None, None]
 
 
+@rounded_once
 def conv2d_act(x, w, b, window, groups, cap):
     return np.clip(conv2d(x, w, b, window, groups), 0, cap)
 
 
+@rounded_once
 def conv_transpose2d(gy, w, b, window, groups, output_size):
     n, k, p, q = gy.shape
     weight = w.reshape(groups, k // groups, math.prod(w.shape[1:]))
@@ -76,6 +80,7 @@ def conv_transpose2d(gy, w, b, window, groups, output_size):
     return gx if b is None else gx + b[:, None, None]
 
 
+@rounded_once
 def conv2d_weight(x, gy, window, groups, bias):
     n, k, p, q = gy.shape
     columns = im2col(x, window).reshape(n, groups, x.shape[1] // groups, *window.kernel, p, q)
