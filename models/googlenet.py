@@ -1,4 +1,4 @@
-"""GoogLeNet, also known as Inception-v1: the winner of ILSVRC 2014, with an eighth of AlexNet's parameters.
+"""GoogLeNet, also known as Inception-v1: the winner of ILSVRC 2014, with a ninth of AlexNet's parameters.
 
 Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke and Rabinovich 2014, "Going deeper with convolutions",
 arXiv 1409.4842, figures 2 and 3, table 1.

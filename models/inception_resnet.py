@@ -3,8 +3,8 @@
 Szegedy, Ioffe, Vanhoucke and Alemi 2016, "Inception-v4, Inception-ResNet and the impact of residual connections on
 learning", arXiv 1602.07261, sections 3.2 and 3.3, figures 10 to 20, table 1.
 
-The idea: put each Inception module on a shortcut, and see. Training becomes several times faster than that of
-Inception-v4, which is as deep and as wide as v2 but has no shortcuts; the accuracy in the end is nearly the same. Each
+The idea: put each Inception module on a shortcut, and see. Training becomes much faster than that of Inception-v4,
+which costs as much as v2 but has no shortcuts; the accuracy in the end is nearly the same (20.0 and 19.9 % error). Each
 module ends in a 1 × 1 convolution without batch norm or ReLU, which makes as many channels as the shortcut has. With
 more than a thousand of those the networks "died" early in training, until what is added was scaled down by 0.1 to 0.3.
 
