@@ -85,20 +85,6 @@ __device__ __forceinline__ void conv2d(ACC* shared, REAL* y, ACC* parts, const R
 
 // --- conv_transpose2d ------------------------------------------------------------------------------------------------
 
-// The taps that meet the pixels phase, phase + stride, ... along one axis: count of them, first, first + step, ...; the
-// i-th pixel takes what tap first + j·step says from output i + start − j·leap.
-// leap = dilation / gcd(stride, dilation) and step = stride / gcd(stride, dilation): step taps on is leap outputs back.
-struct Phase {
-    int first, count, start;
-
-    __device__ Phase(int phase, int taps, int stride, int before, int dilation, int step) {
-        first = 0;
-        while (first < step && first < taps && (phase + before - first * dilation) % stride != 0) first++;
-        count = first < step && first < taps ? (taps - first - 1) / step + 1 : 0;
-        start = (phase + before - first * dilation) / stride;  // exact, if there are taps
-    }
-};
-
 template <class T>
 __device__ __forceinline__ void conv_transpose2d(ACC* shared, REAL* gx, ACC* parts, const REAL* gy, const REAL* w,
                                                  const REAL* bias, GEOMETRY, int step_h, int step_w, int leap_h,

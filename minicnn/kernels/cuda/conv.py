@@ -9,7 +9,9 @@ import math
 from typing import Any
 
 from ..window import Window
+from . import tensor_cores
 from .gemm import TILES, tile_for
+from .geometry import geometry_of, phases
 from .launch import contiguous, empty, kernel
 from .parts import add_parts, parts_for, pieces_of
 from .pool import max_pool2d_scatter, relu_max_pool2d
@@ -28,14 +30,16 @@ def conv2d_act(x: Any, w: Any, b: Any, window: Window, groups: int, cap: float) 
 
 
 def _forward(x: Any, w: Any, b: Any, window: Window, groups: int, cap: float | None) -> Any:
+    if tensor_cores.suits(x.dtype, "convolutions") and not _is_narrow(w.shape, groups):
+        return tensor_cores.conv2d(x, w, b, window, groups, cap)
     y = empty((len(x), len(w), *window.output_size(x.shape[2:])), x.dtype)
     if y.size == 0:
         return y
-    geometry = _geometry(x.shape, y.shape, window, groups)
+    geometry = geometry_of(x.shape, y.shape, window, groups)
     x, w = contiguous(x), contiguous(w)
     bias = y if b is None else contiguous(b)
     clip = 0 if cap is None else 1 if cap == math.inf else 2
-    if _is_narrow(w, groups):
+    if _is_narrow(w.shape, groups):
         rows = -(-y.shape[2] // 4)
         kernel("direct.cu", _direct("conv2d", window), x.dtype)(
             y.size // y.shape[2] * rows, (y, x, w, bias, *geometry, b is not None, clip, float(cap or 0))
@@ -55,22 +59,22 @@ def _forward(x: Any, w: Any, b: Any, window: Window, groups: int, cap: float | N
 
 def conv_transpose2d(gy: Any, w: Any, b: Any, window: Window, groups: int, output_size: tuple[int, ...]) -> Any:
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) | None -> gx (N, C, H, W) with (H, W) = output_size."""
+    if tensor_cores.suits(gy.dtype, "convolutions") and not _is_narrow(w.shape, groups):
+        return tensor_cores.conv_transpose2d(gy, w, b, window, groups, output_size)
     gx = empty((len(gy), w.shape[1] * groups, *output_size), gy.dtype)
     if gx.size == 0:
         return gx
-    geometry = _geometry(gx.shape, gy.shape, window, groups)
+    geometry = geometry_of(gx.shape, gy.shape, window, groups)
     gy, w = contiguous(gy), contiguous(w)
     bias = gx if b is None else contiguous(b)
-    if _is_narrow(w, groups):
+    if _is_narrow(w.shape, groups):
         kernel("direct.cu", _direct("conv_transpose2d", window), gy.dtype)(
             gx.size, (gx, gy, w, bias, *geometry, b is not None)
         )
         return gx
-    steps = [stride // math.gcd(stride, d) for stride, d in zip(window.stride, window.dilation, strict=True)]
-    leaps = [d // math.gcd(stride, d) for stride, d in zip(window.stride, window.dilation, strict=True)]
+    steps, leaps, most_taps = phases(window)
     first_phase = math.prod(-(-size // stride) for size, stride in zip(output_size, window.stride, strict=True))
     name, blocks = _tiles(w.shape[1], len(gy) * first_phase, groups * math.prod(window.stride))
-    most_taps = math.prod(-(-taps // step) for taps, step in zip(window.kernel, steps, strict=True))
     pieces, piece = pieces_of(blocks, len(w) // groups * most_taps)
     parts = parts_for(gx, pieces)
     tiles_n = -(-len(gy) * first_phase // TILES[name][1])
@@ -85,18 +89,21 @@ def conv_transpose2d(gy: Any, w: Any, b: Any, window: Window, groups: int, outpu
 
 def conv2d_weight(x: Any, gy: Any, window: Window, groups: int, bias: bool) -> tuple:
     """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S), and with `bias` gb (K,), else None."""
-    gw = empty((gy.shape[1], x.shape[1] // groups, *window.kernel), x.dtype)
+    shape = (gy.shape[1], x.shape[1] // groups, *window.kernel)
     gy = contiguous(gy)
     gb = _bias_gradient(gy) if bias else None
+    if tensor_cores.suits(x.dtype, "convolutions") and not _is_narrow(shape, groups):
+        return tensor_cores.conv2d_weight(x, gy, window, groups), gb
+    gw = empty(shape, x.dtype)
     depth = len(gy) * math.prod(gy.shape[2:])
     if gw.size == 0:
         return gw, gb
     if depth == 0:
         gw.fill(0)
         return gw, gb
-    geometry = _geometry(x.shape, gy.shape, window, groups)
+    geometry = geometry_of(x.shape, gy.shape, window, groups)
     x = contiguous(x)
-    if _is_narrow(gw, groups):
+    if _is_narrow(shape, groups):
         blocks = len(gw) * -(-math.prod(gw.shape[1:]) // 9)
         pieces, piece = pieces_of(blocks, depth)
         parts = parts_for(gw, pieces)
@@ -149,14 +156,9 @@ def conv2d_relu_max_pool2d_gradient(
     return gx, gw, gb
 
 
-def _geometry(x: tuple[int, ...], y: tuple[int, ...], window: Window, groups: int) -> tuple[int, ...]:
-    """GEOMETRY of the .cu files, for images of shape x and outputs of shape y."""
-    (top, _), (left, _) = window.pad
-    return (*x, *y[1:], *window.kernel, *window.stride, top, left, *window.dilation, groups)
-
-
-def _is_narrow(w: Any, groups: int) -> bool:
-    return groups > 1 and max(w.shape[1], len(w) // groups) <= NARROW
+def _is_narrow(w: tuple[int, ...], groups: int) -> bool:
+    """Of weights of shape w."""
+    return groups > 1 and max(w[1], w[0] // groups) <= NARROW
 
 
 def _direct(name: str, window: Window) -> str:

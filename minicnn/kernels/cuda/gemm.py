@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import sum as add_up
+from . import tensor_cores
 from .launch import contiguous, empty, kernel, library
 from .parts import ENOUGH, add_parts, parts_for, pieces_of
 
@@ -32,6 +33,8 @@ def matmul(a: Any, b: Any) -> Any:
     """(..., M, K) · (..., K, N) -> (..., M, N); leading axes broadcast."""
     if _cublas or a.dtype.name not in ("bfloat16", "float16", "float32", "float64"):
         return library().matmul(a, b)
+    if a.ndim == b.ndim == 2 and tensor_cores.suits(a.dtype, "products"):
+        return tensor_cores.matmul(a, b)
     if math.prod(b.shape[:-2]) == 1 and a.ndim >= b.ndim and a.flags.c_contiguous:  # one b for all: one product
         y = _product(a.reshape(1, math.prod(a.shape[:-1]), a.shape[-1]), b.reshape(1, *b.shape[-2:]))
         return y.reshape(*a.shape[:-1], b.shape[-1])
@@ -40,6 +43,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 def linear(x: Any, w: Any, b: Any, relu: bool) -> Any:
     """x (N, I), w (O, I), b (O,) | None -> max(x·wᵀ + b, 0), or without max."""
+    if tensor_cores.suits(x.dtype, "products"):
+        return tensor_cores.linear(x, w, b, relu)
     return _product(x, w.swapaxes(0, 1), bias=b, relu=relu)
 
 
@@ -47,10 +52,11 @@ def linear_gradient(gy: Any, y: Any, x: Any, w: Any, needs: Any) -> tuple:
     """gx = g·w, gw = gᵀ·x, gb = Σ g with g = gy where y > 0 (or everywhere); None for what `needs` does not name."""
     gx = gw = gb = None
     gy, mask = contiguous(gy), None if y is None else contiguous(y)
-    if needs[0]:
-        gx = _product(gy, w, mask=mask)
-    if needs[1]:
-        gw = _product(gy.swapaxes(0, 1), x, mask=mask)
+    if tensor_cores.suits(gy.dtype, "products"):
+        gx, gw = tensor_cores.linear_gradient(gy, y, x, w, needs)
+    else:
+        gx = _product(gy, w, mask=mask) if needs[0] else None
+        gw = _product(gy.swapaxes(0, 1), x, mask=mask) if needs[1] else None
     if needs[2]:
         gb = empty(gy.shape[1:], gy.dtype)
         blocks = -(-gy.shape[1] // 32)

@@ -16,13 +16,14 @@ ENOUGH = 264  # blocks: two for each multiprocessor of an H100
 LEAST = 256  # terms in a piece: shorter, and the second pass costs more than it gains
 
 
-def pieces_of(blocks: int, depth: int) -> tuple[int, int]:
-    """How many pieces a sum of `depth` terms in each of `blocks` tiles is split into, and how long a piece is."""
+def pieces_of(blocks: int, depth: int, slice_: int = 16) -> tuple[int, int]:
+    """How many pieces a sum of `depth` terms in each of `blocks` tiles is split into, and how long a piece is: whole
+    slices of a tile."""
     pieces = min(ENOUGH // max(blocks, 1), depth // LEAST)
     if pieces < 2:
         return 1, depth
     piece = -(-depth // pieces)
-    piece += -piece % 16  # whole slices of every tile
+    piece += -piece % slice_
     return -(-depth // piece), piece
 
 
