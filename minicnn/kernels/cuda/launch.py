@@ -82,6 +82,8 @@ class Kernel:
             if value > MOST:
                 raise ShapeError(f"an array of {value} elements is too large for one launch: use a smaller batch")
             return np.int32(value)
+        if getattr(value, "size", 0) > MOST:
+            raise ShapeError(f"an array of shape {value.shape} is too large for one launch: use a smaller batch")
         return self.real(value) if isinstance(value, float) else value
 
 

@@ -58,7 +58,7 @@ def agree(found: Any, wanted: Any, rtol: float, atol: float) -> None:
 def as_reference(gpu: Kernels, name: str, *args: Any, rtol: float, atol: float = 0.0) -> Any:
     """Call the kernel twice: equal bytes, and nearly what the readable kernel gives. Returns it."""
     found, again = getattr(gpu, name)(*args), getattr(gpu, name)(*args)
-    assert mapped(found, np.ndarray, bytes) == mapped(again, np.ndarray, bytes)
+    assert mapped(found, np.ndarray, np.ndarray.tobytes) == mapped(again, np.ndarray, np.ndarray.tobytes)
     with np.errstate(all="ignore"):
         agree(found, getattr(reference, name)(*args), rtol, atol)
     return found
