@@ -87,7 +87,7 @@ __device__ __forceinline__ int floor_of(int a, int b) { return b == 1 ? a : a < 
 // invariant integers using multiplication".
 struct Divisor {
     int d;
-    unsigned factor;
+    unsigned factor;  // 0 for d = 1
     int shift;
 
     __device__ explicit Divisor(int by) : d(by < 1 ? 1 : by), factor(0), shift(0) {
@@ -97,5 +97,7 @@ struct Divisor {
             shift = bits - 1;
         }
     }
-    __device__ __forceinline__ int of(int n) const { return d == 1 ? n : int(__umulhi(unsigned(n), factor) >> shift); }
+    __device__ __forceinline__ int of(int n) const {
+        return factor == 0 ? n : int(__umulhi(unsigned(n), factor) >> shift);
+    }
 };

@@ -116,7 +116,7 @@ __device__ __forceinline__ void conv_transpose2d(ACC* shared, REAL* gx, ACC* par
             int i = by_taps_w.of(tap), j = tap - i * v.count;
             return Spot{(filter * group_channels * taps_h + i * step_h) * taps_w + j * step_w};
         },
-        true,  //
+        false,  //
         Image{gy, rows, columns},
         [=](int j) {
             if (n0 + j >= n) return NOWHERE;

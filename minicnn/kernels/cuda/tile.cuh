@@ -156,7 +156,7 @@ __device__ __forceinline__ void multiply(ACC (&sum)[T::UP][T::ACROSS], ACC* shar
     for (int from = first + T::DEPTH;; from += T::DEPTH) {
         if (from < last) fetch(from);
         const ACC* now = shared + buffer;
-#pragma unroll
+#pragma unroll 1  // more of it in flight would not fit into 128 registers
         for (int k = 0; k < T::DEPTH; k++) {
             Four u[T::UP / 4], v[T::ACROSS / 4];
 #pragma unroll
