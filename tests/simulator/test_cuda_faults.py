@@ -4,6 +4,7 @@ from collections import Counter
 
 from minicnn.kernels.cuda import launch
 from tests.faults.cuda import MUTANTS, planted
+from tests.faults.cuda.planting import TESTS
 
 
 def test_every_fault_can_be_planted():
@@ -13,6 +14,7 @@ def test_every_fault_can_be_planted():
     for mutant in MUTANTS:
         text = (launch.FOLDER / mutant.file).read_text("utf-8")
         assert mutant.applied_to(text) != text
+        assert (TESTS / f"test_{mutant.tests}.py").exists(), mutant.tests
 
 
 def test_a_fault_is_planted_and_taken_out_again():

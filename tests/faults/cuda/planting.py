@@ -97,6 +97,7 @@ def _in_a_child(mutant: Mutant, build: str, order: str, seconds: int = 240) -> s
         child = os.fork()  # they are those of NumPy's BLAS, which it does not need
     if child == 0:
         os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a crash is told by its signal
         signal.alarm(seconds)  # a fault may make a kernel run for ever
         with os.fdopen(writing, "w") as pipe:
             pipe.write(json.dumps(_run(mutant, build, order)))
