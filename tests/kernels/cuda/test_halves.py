@@ -92,6 +92,27 @@ def test_batch_norm(device, half, weights_are_wide):
 
 
 @HALVES
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 4099])
+def test_cast(device, half, n):
+    """Rounded as NumPy does: to nearest, ties to even; NaN, ±∞, what overflows, and the smallest numbers."""
+    gpu = Kernels(device, "arrays")
+    x = (rng.standard_normal(n) * 10.0 ** rng.integers(-6, 6, n)).astype(np.float32)
+    special = [np.nan, np.inf, -np.inf, 1 + 2**-9, 1 + 3 * 2**-11, 65520.0, 3.4e38, 6e-8, -1e-7, -0.0]
+    x[: len(special)] = np.array(special, np.float32)[:n]
+    with np.errstate(all="ignore"):
+        low = x.astype(half)
+    wide = low.astype(np.float32)
+    for start in (0, 1):  # with 1 nothing begins at a multiple of 16 bytes
+        on_device = gpu.library.asarray(x)[start:], gpu.library.asarray(low)[start:]
+        found = gpu.cast(on_device[0], np.dtype(half)), gpu.cast(on_device[1], np.dtype(np.float32))
+        assert (found[0].dtype, found[1].dtype) == (half, np.float32)
+        np.testing.assert_array_equal(found[0].astype(np.float32), wide[start:])
+        np.testing.assert_array_equal(found[1], wide[start:])
+    strided = gpu.library.asarray(np.stack([x, x], axis=-1))[:, 0]
+    np.testing.assert_array_equal(gpu.cast(strided, np.dtype(half)).astype(np.float32), wide)
+
+
+@HALVES
 def test_steps_and_masks(device, half):
     p, g = (rng.standard_normal(1003).astype(half) for _ in range(2))
     xp = devices.array_library(device)
