@@ -119,9 +119,9 @@ def test_steps_and_masks(device, half):
     with devices.computing(device):
         params, grads = [xp.asarray(p)], [xp.asarray(g)]
         means, squares = ([xp.zeros(1003, half)] for _ in range(2))
-        steps.adam_step(params, grads, means, squares, 0.05, 0.9, 0.99, 1e-3, 0.0, [1])
+        steps.adam_step(params, grads, means, squares, 0.05, 0.9, 0.99, 1e-3, 0.0, False, [1])
         lists = [[a.astype(np.float32)] for a in (p, g, np.zeros(1003), np.zeros(1003))]
-        reference.adam_step(*lists, 0.05, 0.9, 0.99, 1e-3, 0.0, [1])
+        reference.adam_step(*lists, 0.05, 0.9, 0.99, 1e-3, 0.0, False, [1])
         for found, wanted in zip((params, means, squares), (lists[0], *lists[2:]), strict=True):
             tolerance = float(ml_dtypes.finfo(half).eps)
             np.testing.assert_allclose(xp.asnumpy(found[0]).astype(np.float64), wanted[0], rtol=tolerance, atol=1e-7)
