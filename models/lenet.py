@@ -96,6 +96,7 @@ class LeNet5Of1998(Network):
     """
 
     stages = ("s2", "s4", "c5")
+    any_channels = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ class Network(Module):
     """
 
     stages: tuple[str, ...] = ()
+    any_channels = True  # whether it can be built for images of other channels
     input_shape: tuple[int, ...] = ()  # (C, H, W) of the images it was published for; create_model sets it
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -105,6 +106,8 @@ class Network(Module):
             return f"{kind} takes images of shape (N, {channels}, H, W), got {shape}"
         if shape[1] != channels and shape[3] == channels:
             return f"{kind} takes images (N, {channels}, H, W), channels first: use x.transpose(0, 3, 1, 2)"
+        if shape[1] != channels and not self.any_channels:
+            return f"{kind} takes images of {channels} channels, and no others"
         if shape[1] != channels:
             return f"{kind} was built for {channels} channels: build it with in_channels={shape[1]}"
         usual, given = max(self.input_shape[1:], default=512), f"got {shape[2]} × {shape[3]}"

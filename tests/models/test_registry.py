@@ -132,6 +132,8 @@ def test_images_that_do_not_fit_are_told_what_would(tiny):
         tiny["tiny4"]()(images(2, 1, 7, 7))
     with pytest.raises(ShapeError, match=r"channels first: use x.transpose\(0, 3, 1, 2\)"):
         tiny["tiny4"]()(images(2, 7, 7, 3))
+    with pytest.raises(ShapeError, match=r"LeNet5Of1998 takes images of 1 channels, and no others$"):
+        models.create_model("lenet5_1998")(images(1, 3, 32, 32))
     with pytest.raises(ShapeError, match=r"takes images of shape \(N, 3, H, W\), got \(3, 7, 7\)"):
         tiny["tiny4"]()(images(3, 7, 7))
 
