@@ -51,7 +51,8 @@ def rmsprop_step(
     """One step of RMSprop on all params, squares and velocities, in place."""
     for which in _by_dtype(params):
         with _InPlace(*(_pick(arrays, which) for arrays in (params, squares, velocities))) as arrays:
-            table = _table([arrays[0], _pick(grads, which), *arrays[1:]], [])
+            columns = [arrays[0], _pick(grads, which), *arrays[1:]]
+            table = _table(columns, [])
             numbers = _numbers([lr, alpha, 1 - alpha, eps, momentum, weight_decay], params[which[0]])
             _launch("rmsprop_step", arrays[0], table, numbers, tensorflow)
 

@@ -91,6 +91,24 @@ def test_rmsprop(xp, dtype, momentum, decay, tensorflow):
     same(xp, found, lists, dtype)
 
 
+STEPS = {
+    "sgd_step": lambda p, g, m, s: (p, g, [], [], 0.1, 0.0, 0.0, 0.01, False),
+    "adam_step": lambda p, g, m, s: (p, g, m, s, 0.1, 0.8, 0.95, 1e-3, 0.0, False, [1] * len(p)),
+    "rmsprop_step": lambda p, g, m, s: (p, g, s, m, 0.1, 0.8, 1e-3, 0.9, 0.0, False),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_strided_gradients(xp, name):
+    """Their copies live until the kernel has been launched, and are not changed under its hands."""
+    lists = example(np.float32, 4)
+    lists[3] = [np.asarray(a * a) for a in lists[3]]
+    found = [on_device(xp, arrays, strided=i == 1) for i, arrays in enumerate(lists)]
+    getattr(steps, name)(*STEPS[name](*found))
+    getattr(readable, name)(*STEPS[name](*lists))
+    same(xp, found, lists, np.float32)
+
+
 def test_parameters_of_two_dtypes(xp):
     """A launch for each; both are stepped."""
     host = [np.ones(5, np.float32), np.ones(7, np.float64), np.ones(3, np.float32)]
