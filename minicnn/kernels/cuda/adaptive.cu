@@ -23,9 +23,8 @@ __device__ __forceinline__ int end_of(int o, int size, int outputs) {
 // lanes: 1 or 32 threads for each output
 extern "C" __global__ void adaptive_avg(REAL* y, const REAL* x, int planes, int height, int width, int rows,
                                         int columns, int lanes) {
-    int n = planes * rows * columns * lanes, whole = (n + 31) / 32 * 32;  // all lanes of a warp take part in its sum
-    for (EACH(i, whole)) {
-        int output = i < n ? i / lanes : 0, q = output % columns, p = output / columns % rows;
+    for (EACH(i, planes * rows * columns * lanes)) {  // with 32, whole warps
+        int output = i / lanes, q = output % columns, p = output / columns % rows;
         const REAL* plane = x + output / columns / rows * height * width;
         int top = start_of(p, height, rows), bottom = end_of(p, height, rows);
         int left = start_of(q, width, columns), across = end_of(q, width, columns) - left;
@@ -33,7 +32,7 @@ extern "C" __global__ void adaptive_avg(REAL* y, const REAL* x, int planes, int 
         ACC sum = 0;
         for (int k = i % lanes; k < area; k += lanes) sum += ACC(plane[(top + k / across) * width + left + k % across]);
         if (lanes == 32) sum = warp_sum(sum);
-        if (i < n && i % lanes == 0) y[output] = REAL(sum / ACC(area));
+        if (i % lanes == 0) y[output] = REAL(sum / ACC(area));
     }
 }
 

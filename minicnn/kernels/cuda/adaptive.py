@@ -15,9 +15,8 @@ def adaptive_avg_pool2d(x: Any, size: tuple[int, ...]) -> Any:
     """x (N, C, H, W) -> y (N, C, P, Q) with (P, Q) = size: means over the bins of window.bins."""
     y = empty((*x.shape[:2], *size), x.dtype)
     lanes = 32 if y.size and x.size >= LARGE * y.size else 1
-    whole = -(-y.size * lanes // 32) * 32
     kernel("adaptive.cu", "adaptive_avg", x.dtype)(
-        whole, (y, contiguous(x), x.shape[0] * x.shape[1], *x.shape[2:], *size, lanes)
+        y.size * lanes, (y, contiguous(x), x.shape[0] * x.shape[1], *x.shape[2:], *size, lanes)
     )
     return y
 

@@ -9,7 +9,7 @@
 //
 //     conv2d     depth: chunks of (r, s, c)
 //                w ┌───────┐ 128 filters × 64 bytes      3 stages: while one slice is multiplied, two are on their way
-//                  └───────┘
+//                  └───────┘ (or 64)
 //                x ┌───────┐ 128 pixels × 64 bytes       8 warps, 2 × 4, each 64 × 32 sums: 4 × 4 fragments of 16 × 8
 //                  └───────┘
 //                                                        y is written with channels second again
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(256) pack(REAL* out, const REAL* x,
 
 // --- conv2d and conv_transpose2d -------------------------------------------------------------------------------------
 
-#define TILE 128
+#define TILE 128  // pixels; the rows of a tile are 2 warps of UP fragments: 32 · UP
 #define STAGES 3
 #define WIDE 4  // chunks in a row of a slice
 
@@ -87,36 +87,50 @@ struct Gather {
     int stride_h, stride_w, top, left, move_h, move_w, corner, step_h, step_w;
 };
 
+// Numbers of a slice of both operands
+template <int UP>
+constexpr int SLICE = (32 * UP + TILE) * WIDE * CHUNK;
+
 // sum = rows m0 … of w times pixels n0 … of the image, over the slices first ≤ slice < last of WIDE chunks each
-__device__ __forceinline__ void gather_multiply(ACC (&sum)[4][4][4], REAL* shared, const REAL* w, const REAL* x,
+template <int UP>
+__device__ __forceinline__ void gather_multiply(ACC (&sum)[UP][4][4], REAL* shared, const REAL* w, const REAL* x,
                                                 const Gather& g, int group, int m0, int n0, int first, int last) {
-    int chunk = threadIdx.x % WIDE, row = threadIdx.x / WIDE;  // rows row and row + 64 of both operands
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, places = g.rows * g.columns, depth = g.taps_h * g.taps_w * g.chunks;
+    constexpr int LINES = UP / 2, ROWS = 32 * UP;              // rows row, row + 64, ... are a thread's to bring:
+    int chunk = threadIdx.x % WIDE, row = threadIdx.x / WIDE;  // LINES of w and two of the image
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int places = g.rows * g.columns, depth = g.taps_h * g.taps_w * g.chunks;
     Divisor by_chunks(g.chunks), by_taps_w(g.taps_w);
-    const REAL *weights[2], *corner[2];
+    const REAL *weights[LINES], *corner[2];
     int h[2], v[2];
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        int line = m0 + row + 64 * e, pixel = n0 + row + 64 * e, place = pixel % places, image = pixel / places;
+    for (int e = 0; e < LINES; e++) {
+        int line = m0 + row + 64 * e;
         weights[e] = line < g.lines ? w + (group * g.lines + line) * g.all_taps * g.chunks * CHUNK : nullptr;
+    }
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        int pixel = n0 + row + 64 * e, place = pixel % places, image = pixel / places;
         bool exists = image < g.images;
         corner[e] = x + ((exists ? image : 0) * g.height * g.width * g.groups + group) * g.chunks * CHUNK;
         h[e] = exists ? place / g.columns * g.stride_h - g.top : -(1 << 30);
         v[e] = place % g.columns * g.stride_w - g.left;
     }
     auto bring = [&](int slice) {
-        REAL* to = shared + slice % STAGES * (2 * TILE * WIDE * CHUNK);
+        REAL* to = shared + slice % STAGES * SLICE<UP>;
         int k = slice * WIDE + chunk, tap = by_chunks.of(k), c = (k - tap * g.chunks) * CHUNK;
         int a = by_taps_w.of(tap), b = tap - a * g.taps_w;
         int from = (g.corner + a * g.step_h + b * g.step_w) * g.chunks * CHUNK + c;
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
+        for (int e = 0; e < LINES; e++) {
             bool counts = k < depth && weights[e] != nullptr;
             copy_async<16>(chunk_at(to, row + 64 * e, chunk), counts ? weights[e] + from : w, counts);
+        }
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
             int y = h[e] + a * g.move_h, z = v[e] + b * g.move_w;
-            counts = k < depth && unsigned(y) < unsigned(g.height) && unsigned(z) < unsigned(g.width);
+            bool counts = k < depth && unsigned(y) < unsigned(g.height) && unsigned(z) < unsigned(g.width);
             const REAL* pixel = counts ? corner[e] + (y * g.width + z) * g.groups * g.chunks * CHUNK + c : x;
-            copy_async<16>(chunk_at(to + TILE * WIDE * CHUNK, row + 64 * e, chunk), pixel, counts);
+            copy_async<16>(chunk_at(to + ROWS * WIDE * CHUNK, row + 64 * e, chunk), pixel, counts);
         }
     };
     if (first >= last) return;
@@ -124,19 +138,19 @@ __device__ __forceinline__ void gather_multiply(ACC (&sum)[4][4][4], REAL* share
         if (s < last) bring(s);
         copy_commit();  // also of nothing, so that the groups can be counted
     }
-    int up = warp / 4 * 64, across = warp % 4 * 32;
+    int up = warp / 4 * 16 * UP, across = warp % 4 * 32;
     for (int s = first; s < last; s++) {
         copy_wait<STAGES - 2>();
         __syncthreads();  // slice s is here for all, and all are done with slice s − 1, whose place is next
         if (s + STAGES - 1 < last) bring(s + STAGES - 1);
         copy_commit();
-        REAL* a = shared + s % STAGES * (2 * TILE * WIDE * CHUNK);
-        REAL* b = a + TILE * WIDE * CHUNK;
+        REAL* a = shared + s % STAGES * SLICE<UP>;
+        REAL* b = a + ROWS * WIDE * CHUNK;
 #pragma unroll
         for (int k = 0; k < WIDE; k += 2) {
-            unsigned left[4][4], right[4][2];
+            unsigned left[UP][4], right[4][2];
 #pragma unroll
-            for (int i = 0; i < 4; i++)  // matrices: rows 0-7 and 8-15 of the first chunk, then of the second
+            for (int i = 0; i < UP; i++)  // matrices: rows 0-7 and 8-15 of the first chunk, then of the second
                 ldmatrix_x4(left[i], chunk_at(a, up + 16 * i + lane % 16, k + lane / 16));
 #pragma unroll
             for (int j = 0; j < 4; j += 2) {  // two fragments: 8 rows of both chunks, then the next 8 rows
@@ -145,7 +159,7 @@ __device__ __forceinline__ void gather_multiply(ACC (&sum)[4][4][4], REAL* share
                 right[j][0] = two[0], right[j][1] = two[1], right[j + 1][0] = two[2], right[j + 1][1] = two[3];
             }
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < UP; i++)
 #pragma unroll
                 for (int j = 0; j < 4; j++) MULTIPLY(sum[i][j], left[i], right[j]);
         }
@@ -153,26 +167,28 @@ __device__ __forceinline__ void gather_multiply(ACC (&sum)[4][4][4], REAL* share
 }
 
 // Row and column of a thread's sums within the tile: sum[i][j][r]
+template <int UP>
 __device__ __forceinline__ int row_of(int i, int r) {
-    return threadIdx.x / 128 * 64 + 16 * i + threadIdx.x % 32 / 4 + r / 2 * 8;
+    return threadIdx.x / 128 * 16 * UP + 16 * i + threadIdx.x % 32 / 4 + r / 2 * 8;
 }
 __device__ __forceinline__ int column_of(int j, int r) {
     return threadIdx.x / 32 % 4 * 32 + 8 * j + threadIdx.x % 4 * 2 + r % 2;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv2d(REAL* y, ACC* parts, const REAL* x, const REAL* w, const REAL* bias, GEOMETRY, int chunks, int pieces,
-           int piece, int has_bias, int clip, ACC cap) {
-    __shared__ __align__(128) REAL shared[STAGES * 2 * TILE * WIDE * CHUNK];
+template <int UP>
+__device__ __forceinline__ void conv2d(REAL* shared, REAL* y, ACC* parts, const REAL* x, const REAL* w,
+                                       const REAL* bias, GEOMETRY, int chunks, int pieces, int piece, int has_bias,
+                                       int clip, ACC cap) {
+    constexpr int ROWS = 32 * UP;
     int lines = filters / groups, places = rows * columns, n = images * places, taps = taps_h * taps_w;
-    int block = blockIdx.x, tiles_m = div_up(lines, TILE), tiles_n = div_up(n, TILE);
-    int m0 = block % tiles_m * TILE, n0 = block / tiles_m % tiles_n * TILE;
+    int block = blockIdx.x, tiles_m = div_up(lines, ROWS), tiles_n = div_up(n, TILE);
+    int m0 = block % tiles_m * ROWS, n0 = block / tiles_m % tiles_n * TILE;
     int part = block / tiles_m / tiles_n % pieces, group = block / tiles_m / tiles_n / pieces;
     int first = part * piece, last = min(div_up(taps * chunks, WIDE), first + piece);
     Gather g = {images, height, width, groups, chunks, lines, rows, columns, taps_h, taps_w, taps, stride_h,
                 stride_w, top, left, dilation_h, dilation_w, 0, taps_w, 1};
-    ACC sum[4][4][4] = {};
-    gather_multiply(sum, shared, w, x, g, group, m0, n0, first, last);
+    ACC sum[UP][4][4] = {};
+    gather_multiply<UP>(sum, shared, w, x, g, group, m0, n0, first, last);
 #pragma unroll
     for (int j = 0; j < 4; j++)
 #pragma unroll
@@ -181,10 +197,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             if (pixel >= n) continue;
             int corner = (pixel / places * filters + group * lines) * places + pixel % places;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < UP; i++)
 #pragma unroll
                 for (int r = side; r < 4; r += 2) {
-                    int line = m0 + row_of(i, r), to = corner + line * places;
+                    int line = m0 + row_of<UP>(i, r), to = corner + line * places;
                     if (line >= lines) continue;
                     if (pieces > 1) {
                         parts[part * filters * n + to] = sum[i][j][r];
@@ -198,13 +214,14 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv_transpose2d(REAL* gx, ACC* parts, const REAL* gy, const REAL* w, const REAL* bias, GEOMETRY, int step_h,
-                     int step_w, int leap_h, int leap_w, int chunks, int tiles_n, int pieces, int piece,
-                     int has_bias) {
-    __shared__ __align__(128) REAL shared[STAGES * 2 * TILE * WIDE * CHUNK];
-    int lines = channels / groups, block = blockIdx.x, tiles_m = div_up(lines, TILE);
-    int m0 = block % tiles_m * TILE, n0 = block / tiles_m % tiles_n * TILE;
+template <int UP>
+__device__ __forceinline__ void conv_transpose2d(REAL* shared, REAL* gx, ACC* parts, const REAL* gy, const REAL* w,
+                                                 const REAL* bias, GEOMETRY, int step_h, int step_w, int leap_h,
+                                                 int leap_w, int chunks, int tiles_n, int pieces, int piece,
+                                                 int has_bias) {
+    constexpr int ROWS = 32 * UP;
+    int lines = channels / groups, block = blockIdx.x, tiles_m = div_up(lines, ROWS);
+    int m0 = block % tiles_m * ROWS, n0 = block / tiles_m % tiles_n * TILE;
     block = block / tiles_m / tiles_n;
     int part = block % pieces, phase = block / pieces % (stride_h * stride_w);
     int group = block / pieces / (stride_h * stride_w), phase_h = phase / stride_w, phase_w = phase % stride_w;
@@ -217,8 +234,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     Gather g = {images, rows, columns, groups, chunks, lines, phase_rows, phase_columns, h.count, v.count,
                 taps_h * taps_w, 1, 1, -h.start, -v.start, -leap_h, -leap_w, h.first * taps_w + v.first,
                 step_h * taps_w, step_w};
-    ACC sum[4][4][4] = {};
-    gather_multiply(sum, shared, w, gy, g, group, m0, n0, first, last);
+    ACC sum[UP][4][4] = {};
+    gather_multiply<UP>(sum, shared, w, gy, g, group, m0, n0, first, last);
 #pragma unroll
     for (int j = 0; j < 4; j++)
 #pragma unroll
@@ -229,10 +246,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             int at = at_h * width + place % phase_columns * stride_w + phase_w;
             int corner = (pixel / places * channels + group * lines) * height * width + at;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < UP; i++)
 #pragma unroll
                 for (int r = side; r < 4; r += 2) {
-                    int line = m0 + row_of(i, r), to = corner + line * height * width;
+                    int line = m0 + row_of<UP>(i, r), to = corner + line * height * width;
                     if (line >= lines) continue;
                     if (pieces > 1)
                         parts[part * images * channels * height * width + to] = sum[i][j][r];
@@ -244,76 +261,84 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 
 // --- conv2d_weight ---------------------------------------------------------------------------------------------------
 
-#define ROW (TILE + CHUNK)  // of a slice, in numbers: 16 bytes more than needed, so that columns lie in banks of their own
-#define DEEP 4              // stages
+// A row of a slice in numbers, 16 bytes more than needed: so columns lie in banks of their own
+template <int ROW>
+constexpr int PADDED = ROW + CHUNK;
+#define DEEP 4  // stages
 
 // Four 32-bit registers of operand a, two of b, from slices that have the depth as rows: transposed on the way.
+template <int ROW>
 __device__ __forceinline__ void left_of(unsigned (&d)[4], const REAL* slice, int up, float) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int r = 0; r < 4; r++) d[r] = __float_as_uint(slice[(t + r / 2 * 4) * ROW + up + g + r % 2 * 8]);
 }
+template <int ROW>
 __device__ __forceinline__ void right_of(unsigned (&d)[2], const REAL* slice, int across, float) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int r = 0; r < 2; r++) d[r] = __float_as_uint(slice[(t + r * 4) * ROW + across + g]);
 }
-template <class H>
+template <int ROW, class H>
 __device__ __forceinline__ void left_of(unsigned (&d)[4], const REAL* slice, int up, H) {
     int lane = threadIdx.x % 32;  // matrices: depth 0-7 of rows 0-7 and 8-15, then depth 8-15
     ldmatrix_x4_trans(d, slice + (lane % 8 + lane / 16 * 8) * ROW + up + lane / 8 % 2 * 8);
 }
-template <class H>
+template <int ROW, class H>
 __device__ __forceinline__ void right_of(unsigned (&d)[2], const REAL* slice, int across, H) {
     ldmatrix_x2_trans(d, slice + threadIdx.x % 16 * ROW + across);
 }
 
 // gy (N, P, Q, groups, K'), x (N, H, W, groups, C'): columns are (tap, c') of a group
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv2d_weight(REAL* gw, ACC* parts, const REAL* x, const REAL* gy, GEOMETRY, int chunks, int filter_chunks,
-                  int pieces, int piece) {
-    __shared__ __align__(128) REAL shared[DEEP * 2 * THIN * ROW];
+template <int UP>
+__device__ __forceinline__ void conv2d_weight(REAL* shared, REAL* gw, ACC* parts, const REAL* x, const REAL* gy,
+                                              GEOMETRY, int chunks, int filter_chunks, int pieces, int piece) {
+    constexpr int ROWS = 32 * UP, A_ROW = PADDED<ROWS>, B_ROW = PADDED<TILE>;
     int lines = filters / groups, group_channels = channels / groups, places = rows * columns, depth = images * places;
-    int n = taps_h * taps_w * chunks * CHUNK, block = blockIdx.x, tiles_m = div_up(lines, TILE), tiles_n = div_up(n, TILE);
-    int m0 = block % tiles_m * TILE, n0 = block / tiles_m % tiles_n * TILE;
+    int n = taps_h * taps_w * chunks * CHUNK, tiles_m = div_up(lines, ROWS), tiles_n = div_up(n, TILE);
+    int block = blockIdx.x;
+    int m0 = block % tiles_m * ROWS, n0 = block / tiles_m % tiles_n * TILE;
     int part = block / tiles_m / tiles_n % pieces, group = block / tiles_m / tiles_n / pieces;
     int first = part * piece, last = min(div_up(depth, THIN), first + piece);
     // a thread brings one chunk of gy and one of x for each slice: always the same columns, of another pixel each time
     int chunk = threadIdx.x % (TILE / CHUNK), row = threadIdx.x / (TILE / CHUNK);
     int line = m0 / CHUNK + chunk, place_of_w = n0 / CHUNK + chunk;
-    bool has_line = line < filter_chunks, has_column = place_of_w < taps_h * taps_w * chunks;
+    bool in_tile = chunk < ROWS / CHUNK, has_line = line < filter_chunks;
+    bool has_column = place_of_w < taps_h * taps_w * chunks;
     int tap = place_of_w / chunks, c = place_of_w % chunks;
     int down = tap / taps_w * dilation_h - top, along = tap % taps_w * dilation_w - left;
     Divisor by_places(places), by_columns(columns);
     auto bring = [&](int slice) {
-        REAL* to = shared + slice % DEEP * (2 * THIN * ROW) + row * ROW + chunk * CHUNK;
+        REAL* a = shared + slice % DEEP * (THIN * (A_ROW + B_ROW)) + row * A_ROW + chunk * CHUNK;
+        REAL* b = shared + slice % DEEP * (THIN * (A_ROW + B_ROW)) + THIN * A_ROW + row * B_ROW + chunk * CHUNK;
         int k = slice * THIN + row, image = by_places.of(k), place = k - image * places;
         int p = by_columns.of(place), q = place - p * columns, h = p * stride_h + down, v = q * stride_w + along;
         bool counts = k < depth && has_line;
-        copy_async<16>(to, counts ? gy + ((k * groups + group) * filter_chunks + line) * CHUNK : gy, counts);
+        const REAL* from = counts ? gy + ((k * groups + group) * filter_chunks + line) * CHUNK : gy;
+        if (in_tile) copy_async<16>(a, from, counts);
         counts = k < depth && has_column && unsigned(h) < unsigned(height) && unsigned(v) < unsigned(width);
         int pixel = (image * height + h) * width + v;
-        copy_async<16>(to + THIN * ROW, counts ? x + ((pixel * groups + group) * chunks + c) * CHUNK : x, counts);
+        copy_async<16>(b, counts ? x + ((pixel * groups + group) * chunks + c) * CHUNK : x, counts);
     };
-    ACC sum[4][4][4] = {};
+    ACC sum[UP][4][4] = {};
     for (int s = first; s < first + DEEP - 1; s++) {
         if (s < last) bring(s);
         copy_commit();
     }
-    int up = threadIdx.x / 128 * 64, across = threadIdx.x / 32 % 4 * 32;
+    int up = threadIdx.x / 128 * 16 * UP, across = threadIdx.x / 32 % 4 * 32;
     for (int s = first; s < last; s++) {
         copy_wait<DEEP - 2>();
         __syncthreads();
         if (s + DEEP - 1 < last) bring(s + DEEP - 1);
         copy_commit();
-        const REAL* a = shared + s % DEEP * (2 * THIN * ROW);
-        unsigned left[4][4], right[4][2];
+        const REAL* a = shared + s % DEEP * (THIN * (A_ROW + B_ROW));
+        unsigned left[UP][4], right[4][2];
 #pragma unroll
-        for (int i = 0; i < 4; i++) left_of(left[i], a, up + 16 * i, REAL());
+        for (int i = 0; i < UP; i++) left_of<A_ROW>(left[i], a, up + 16 * i, REAL());
 #pragma unroll
-        for (int j = 0; j < 4; j++) right_of(right[j], a + THIN * ROW, across + 8 * j, REAL());
+        for (int j = 0; j < 4; j++) right_of<B_ROW>(right[j], a + THIN * A_ROW, across + 8 * j, REAL());
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < UP; i++)
 #pragma unroll
             for (int j = 0; j < 4; j++) MULTIPLY(sum[i][j], left[i], right[j]);
     }
@@ -325,10 +350,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             int column = n0 + column_of(j, side), of_tap = column / CHUNK / chunks, channel = column % (chunks * CHUNK);
             if (column >= n || channel >= group_channels) continue;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
+            for (int i = 0; i < UP; i++)
 #pragma unroll
                 for (int r = side; r < 4; r += 2) {
-                    int filter = m0 + row_of(i, r);
+                    int filter = m0 + row_of<UP>(i, r);
                     if (filter >= lines) continue;
                     int to = ((group * lines + filter) * group_channels + channel) * taps + of_tap;
                     if (pieces > 1)
@@ -337,4 +362,47 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                         gw[to] = REAL(sum[i][j][r]);
                 }
         }
+}
+
+// --- for tiles of 128 rows and of 64 ---------------------------------------------------------------------------------
+
+#define CONV2D                                                                                                         \
+    REAL *y, ACC *parts, const REAL *x, const REAL *w, const REAL *bias, GEOMETRY, int chunks, int pieces, int piece,  \
+        int has_bias, int clip, ACC cap
+#define CONV_TRANSPOSE2D                                                                                               \
+    REAL *gx, ACC *parts, const REAL *gy, const REAL *w, const REAL *bias, GEOMETRY, int step_h, int step_w,           \
+        int leap_h, int leap_w, int chunks, int tiles_n, int pieces, int piece, int has_bias
+#define CONV2D_WEIGHT                                                                                                  \
+    REAL *gw, ACC *parts, const REAL *x, const REAL *gy, GEOMETRY, int chunks, int filter_chunks, int pieces, int piece
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_128(CONV2D) {
+    __shared__ __align__(128) REAL shared[STAGES * SLICE<4>];
+    conv2d<4>(shared, y, parts, x, w, bias, SAME_GEOMETRY, chunks, pieces, piece, has_bias, clip, cap);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv_transpose2d_128(CONV_TRANSPOSE2D) {
+    __shared__ __align__(128) REAL shared[STAGES * SLICE<4>];
+    conv_transpose2d<4>(shared, gx, parts, gy, w, bias, SAME_GEOMETRY, step_h, step_w, leap_h, leap_w, chunks, tiles_n,
+                        pieces, piece, has_bias);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_weight_128(CONV2D_WEIGHT) {
+    __shared__ __align__(128) REAL shared[DEEP * THIN * (PADDED<128> + PADDED<TILE>)];
+    conv2d_weight<4>(shared, gw, parts, x, gy, SAME_GEOMETRY, chunks, filter_chunks, pieces, piece);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_64(CONV2D) {
+    __shared__ __align__(128) REAL shared[STAGES * SLICE<2>];
+    conv2d<2>(shared, y, parts, x, w, bias, SAME_GEOMETRY, chunks, pieces, piece, has_bias, clip, cap);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv_transpose2d_64(CONV_TRANSPOSE2D) {
+    __shared__ __align__(128) REAL shared[STAGES * SLICE<2>];
+    conv_transpose2d<2>(shared, gx, parts, gy, w, bias, SAME_GEOMETRY, step_h, step_w, leap_h, leap_w, chunks, tiles_n,
+                        pieces, piece, has_bias);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_weight_64(CONV2D_WEIGHT) {
+    __shared__ __align__(128) REAL shared[DEEP * THIN * (PADDED<64> + PADDED<TILE>)];
+    conv2d_weight<2>(shared, gw, parts, x, gy, SAME_GEOMETRY, chunks, filter_chunks, pieces, piece);
 }

@@ -22,7 +22,7 @@ from .launch import contiguous, empty, kernel, library
 from .parts import add_parts, parts_for, pieces_of
 
 MULTIPLY = {"float32": "mma_of_floats", "float16": "mma_f16", "bfloat16": "mma_bf16"}
-TILE = 128
+TILE = 128  # columns of a tile
 PIXEL = Window((1, 1))
 
 _tf32 = {"convolutions": False, "products": False}
@@ -60,12 +60,13 @@ def conv2d(x: Any, w: Any, b: Any, window: Window, groups: int, cap: float | Non
         return y
     chunk, taps = _chunk(x), math.prod(window.kernel)
     chunks = -(-w.shape[1] // chunk)
-    blocks = -(-len(w) // groups // TILE) * -(-y.size // len(w) // TILE) * groups
+    rows = rows_for(len(w) // groups)
+    blocks = -(-(len(w) // groups) // rows) * -(-(y.size // len(w)) // TILE) * groups
     pieces, piece = _split(blocks, taps * chunks * chunk, 4 * chunk)
     parts = parts_for(y, pieces)
     bias = y if b is None else contiguous(b)
     clip = 0 if cap is None else 1 if cap == math.inf else 2
-    _kernel("conv2d", x)(
+    _kernel(f"conv2d_{rows}", x)(
         (blocks * pieces,),
         (
             y, parts, _images(x, groups), _weights(w), bias, *geometry_of(x.shape, y.shape, window, groups),
@@ -87,11 +88,12 @@ def conv_transpose2d(gy: Any, w: Any, b: Any, window: Window, groups: int, outpu
     steps, leaps, most_taps = phases(window)
     first_phase = math.prod(-(-size // stride) for size, stride in zip(output_size, window.stride, strict=True))
     tiles_n = -(-len(gy) * first_phase // TILE)
-    blocks = -(-w.shape[1] // TILE) * tiles_n * groups * math.prod(window.stride)
+    rows = rows_for(w.shape[1])
+    blocks = -(-w.shape[1] // rows) * tiles_n * groups * math.prod(window.stride)
     pieces, piece = _split(blocks, most_taps * chunks * chunk, 4 * chunk)
     parts = parts_for(gx, pieces)
     bias = gx if b is None else contiguous(b)
-    _kernel("conv_transpose2d", gy)(
+    _kernel(f"conv_transpose2d_{rows}", gy)(
         (blocks * pieces,),
         (
             gx, parts, _images(gy, groups), _turned_weights(w, groups), bias,
@@ -114,10 +116,11 @@ def conv2d_weight(x: Any, gy: Any, window: Window, groups: int) -> Any:
     chunk = _chunk(x)
     chunks, filter_chunks = -(-gw.shape[1] // chunk), -(-(len(gw) // groups) // chunk)
     columns = math.prod(window.kernel) * chunks * chunk
-    blocks = -(-(len(gw) // groups) // TILE) * -(-columns // TILE) * groups
+    rows = rows_for(len(gw) // groups)
+    blocks = -(-(len(gw) // groups) // rows) * -(-columns // TILE) * groups
     pieces, piece = _split(blocks, depth, 2 * chunk)
     parts = parts_for(gw, pieces)
-    _kernel("conv2d_weight", x)(
+    _kernel(f"conv2d_weight_{rows}", x)(
         (blocks * pieces,),
         (
             gw, parts, _images(x, groups), _images(gy, groups), *geometry_of(x.shape, gy.shape, window, groups),
@@ -127,6 +130,11 @@ def conv2d_weight(x: Any, gy: Any, window: Window, groups: int) -> Any:
     if pieces > 1:
         add_parts(gw, parts, pieces)
     return gw
+
+
+def rows_for(lines: int) -> int:
+    """Rows of a tile for so many lines of w: 64 where a second 64 would be idle."""
+    return 64 if (lines - 1) % 128 < 64 else 128
 
 
 def _split(blocks: int, depth: int, slice_: int) -> tuple[int, int]:

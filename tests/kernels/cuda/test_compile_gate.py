@@ -31,7 +31,8 @@ HOT = {
         "conv_transpose2d_large", "conv_transpose2d_medium", "conv_transpose2d_flat",
         "conv2d_weight_large", "conv2d_weight_medium", "conv2d_weight_flat",
         "direct_conv2d_3x3", "direct_conv_transpose2d_3x3",  # nine taps and their numbers
-        "conv2d", "conv_transpose2d", "conv2d_weight",  # of tensor_cores.cu
+        "conv2d_128", "conv_transpose2d_128", "conv2d_weight_128",
+        "conv2d_64", "conv_transpose2d_64", "conv2d_weight_64",
     )
 }  # fmt: skip
 

@@ -49,6 +49,16 @@ def test_nearest_copies_to_the_bit(gpu):
     np.testing.assert_array_equal(y, x.repeat(2, axis=2).repeat(2, axis=3))
 
 
+def test_infinity_reaches_only_what_read_it(gpu):
+    """Some pixels were read by two rows or columns, some by three: the bands of the former end in a weight of 0."""
+    gy = np.random.default_rng(0).standard_normal((1, 1, 5, 7)).astype(np.float32)
+    gy[0, 0, 2, 2], gy[0, 0, 4, 4], gy[0, 0, 0, 0] = np.inf, np.nan, -np.inf
+    for target in ((5, 7), (5, 3), (2, 7)):
+        size = (2, 3)
+        part = gy[:, :, : target[0], : target[1]].copy()
+        as_reference(gpu, "resize2d_transpose", part, *samplings(size, target, "nearest"), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_under_watch(gpu, device, mode):
     with watched(device, "random:1"):

@@ -38,6 +38,7 @@ SHAPES = {
         )
     },
     "more filters than a tile": (1, 9, 130, (5, 4), window((2, 2), (2, 1), ((1, 0), (1, 1))), 1),
+    "tiles of 128 both ways": (1, 70, 66, (4, 3), window((2, 2), (2, 1), ((1, 0), (1, 1))), 1),
     "more pixels than a tile": (2, 5, 9, (13, 11), window((3, 3), (2, 2), ((1, 1), (1, 1))), 1),
     "many slices": (1, 70, 8, (4, 5), window((3, 3), pad=((1, 1), (1, 1))), 1),
     "groups of whole chunks": (2, 32, 16, (4, 5), window((3, 2), dilation=(1, 2)), 2),
@@ -108,6 +109,7 @@ def test_within_bounds(gpu, case, dtype):
 @EACH_DTYPE
 @pytest.mark.parametrize("name", ["stride 2", "dilation and stride do not", "many slices", "groups with tails"])
 def test_sums_in_pieces(gpu, name, dtype, monkeypatch):
+    monkeypatch.setattr(tensor_cores, "rows_for", lambda lines: 128 if dtype == "float16" else 64)
     monkeypatch.setattr(parts, "LEAST", 8)
     monkeypatch.setattr(parts, "ENOUGH", 10_000)
     check_all(gpu, SHAPES[name], dtype)
@@ -195,6 +197,7 @@ def test_with_relu_and_pool(gpu, dtype):
 
 @pytest.mark.parametrize(("dtype", "order"), list(zip(OPERAND, ("forward", "reverse", "random:2"), strict=True)))
 def test_under_watch(gpu, device, dtype, order, monkeypatch):
+    monkeypatch.setattr(tensor_cores, "rows_for", lambda lines: 64 if dtype == "float16" else 128)
     with watched(device, order):
         for name in ("stride 2", "groups with tails"):
             check_all(gpu, SHAPES[name], dtype)
