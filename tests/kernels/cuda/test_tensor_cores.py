@@ -195,11 +195,10 @@ def test_with_relu_and_pool(gpu, dtype):
     np.testing.assert_array_equal(indices, expected[1])
 
 
-@pytest.mark.parametrize(("dtype", "order"), list(zip(OPERAND, ("forward", "reverse", "random:2"), strict=True)))
+@pytest.mark.parametrize(("dtype", "order"), [("float32", "reverse"), ("float16", "random:2")])
 def test_under_watch(gpu, device, dtype, order, monkeypatch):
+    """In pieces, and each type with one of the two tiles."""
     monkeypatch.setattr(tensor_cores, "rows_for", lambda lines: 64 if dtype == "float16" else 128)
+    monkeypatch.setattr(parts, "LEAST", 8)
     with watched(device, order):
-        for name in ("stride 2", "groups with tails"):
-            check_all(gpu, SHAPES[name], dtype)
-        monkeypatch.setattr(parts, "LEAST", 8)
-        check_all(gpu, SHAPES["plain"], dtype)
+        check_all(gpu, SHAPES["groups with tails"], dtype)
