@@ -126,7 +126,8 @@ TABLE = (
     Op("argmax", ops.argmax, naive.argmax, inputs.axis_inputs("ties"), order=0,
        edges=(edge((1, 1), axis=0), edge((0, 3), axis=1)), dtype=lambda dtype, attributes: np.int64),
     Op("sum_to", ops.sum_to, naive.sum_to, inputs.sum_to_inputs, order=2, analytic=True, affine="all",
-       edges=(edge((0, 3), shape=(1, 3)), edge((2, 0), shape=(1,)), edge((2, 1), shape=()))),
+       edges=(edge((0, 3), shape=(1, 3)), edge((2, 0), shape=(1,)), edge((2, 1), shape=()),
+              edge((2, 4, 1), shape=(1, 1)))),
     # shape
     Op("reshape", reshaped, naive.reshape, inputs.reshape_inputs, order=2, analytic=True, affine="all",
        edges=(edge((0, 3), shape=(3, 0, 2)), edge((0, 3), shape=(-1, 3)), edge((1,), shape=()),

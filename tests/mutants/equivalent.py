@@ -22,6 +22,7 @@ AGAIN = "what is right passes this check, too, and what is wrong is found by the
 BEYOND = "a window that reaches beyond the ends reads nothing more"
 NUMPYS = "kernels take NumPy's numbers, too: the dtype is that of the array"
 ONLY = "it is called with nothing else"
+HOST = "on the host nothing is copied; what this does on a GPU, tests/kernels/cuda asks"
 PYTHONS = "a number of Python leaves the dtype of an array as it is"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -181,7 +182,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "output_size_of: rows, columns = (size if size is None else size for size in sizes)": INTEGERS,
     },
     "ops/arguments.py": {
-        "array_of: return np.array(value)": "NumPy takes a Tensor for an array",
+        "array_of: return np.array(devices.to_host(value))": "NumPy takes a Tensor for an array",
+        "array_of: return np.array(value.data if isinstance(value, Tensor) else value)": HOST,
         "of_one_dtype: return [tensor.to(dtype) for tensor in tensors]": QUICK,
         "axes_of: return tuple(axes_in_order(op, x, axis))": "who asks for a set of axes does not mind their order",
         "axes_in_order: return range(x.ndim)": INTEGERS,
@@ -199,11 +201,11 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "operands: always a.shape != b.shape and a.shape and b.shape": QUICK,
         "operands: if a.shape != b.shape or a.shape or b.shape:": QUICK,
         "wrapped: return (a, like(name, a, b))": ONLY,
-        "like: never type(value) is float and tensor.dtype.kind == 'f'": QUICK,
+        "like: never type(value) is float and tensor.dtype.kind in 'fV'": QUICK,
         "like: always isinstance(value, numbers.Complex | np.generic | list | tuple)":
             "what is no number is an array of objects, and refused as such",
-        "like: if value is float and tensor.dtype.kind == 'f':": QUICK,
-        "like: if type(value) is float and tensor.dtype.kind == '':": QUICK,
+        "like: if value is float and tensor.dtype.kind in 'fV':": QUICK,
+        "like: if type(value) is float and tensor.dtype.kind in 'f':": QUICK,
         "Maximum.forward: half = kernels.mul(equal, 0.5)": NUMPYS,
         "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
     },
@@ -309,8 +311,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_batch_norm: always r is not None": AGAIN,
         "_batch_norm: track = None if not running or is_recomputing() else (*(s.data for s in running), momentum)":
             "statistics are written in place: their dtype stays",
-        "expect_channels: always x.dtype.kind not in 'fc'": QUICK,
-        "expect_channels: if x.dtype.kind not in 'f':": AGAIN,
+        "expect_channels: always x.dtype.kind not in FLOATING": QUICK,
     },
     "ops/pad.py": {
         "pad: widths = tuple(((before, int(after)) for before, after in sides))": INTEGERS,
@@ -334,6 +335,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "LogSumExp.backward: y = where(y == -math.inf, 1.0, y).reshape(self.kept)": "e^(−∞ − 1) is 0, too",
         "_statistics: return {'axes': axes, 'keepdims': flag(op, 'keepdims', keepdims), 'correction': correction}":
             NUMPYS,
+        "sum_to: y = Sum.apply(x, axes=tuple(range(added)) + stretched, keepdims=False)": "its shape is said next",
         "prod: factors = concat([pairs, factors[2 * half:]]) if len(factors) * 2 else pairs": "nothing is joined on",
         "prod: factors = concat([pairs, factors[2 * half:]])": "nothing is joined on",
         "prod: factors = concat([pairs, factors[2 * half:]]) if 2 % len(factors) else pairs": "nothing is joined on",

@@ -73,3 +73,9 @@ def test_a_number_that_is_padded_is_another(mode):
     x = Tensor(2.0)
     y = ops.pad(x, (), mode)
     assert y.item() == 2 and not np.shares_memory(y.numpy(), x.numpy())
+
+
+def test_axes_of_a_formula_without_a_result_are_in_alphabetical_order():
+    """Eight of them, lest another order be that one by chance."""
+    x = np.arange(2.0 * 3 * 4 * 5).reshape(1, 2, 3, 1, 4, 1, 5, 1)
+    np.testing.assert_array_equal(ops.einsum("gbhdface", Tensor(x)).data, np.einsum("gbhdface", x))

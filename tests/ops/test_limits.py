@@ -15,7 +15,7 @@ from minicnn.ops.arguments import _is_plain, window_for
 from minicnn.ops.elementwise_loss import BinaryCrossEntropy
 from minicnn.ops.gates import GateSlope, SiLU
 from minicnn.ops.linear import LinearWeight
-from minicnn.ops.loss import SoftCrossEntropy
+from minicnn.ops.loss import CheckedLabels, SoftCrossEntropy
 
 
 def ones(*shape, dtype="float32", **options):
@@ -298,6 +298,23 @@ def test_a_residual_that_needs_a_gradient_alone():
         (g,) = grad(y, r, ones(2, 3))
     assert "batch_norm_gradient" not in {row.name for row in timer.rows}
     np.testing.assert_array_equal(g.numpy(), np.ones((2, 3)))
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("weight", [None, [1, 2, 3]], ids=["of one weight", "of three weights"])
+@pytest.mark.parametrize("loss", [ops.cross_entropy, ops.nll_loss], ids=["cross_entropy", "nll_loss"])
+def test_labels_that_have_been_checked_give_the_same(loss, weight, reduction, device):
+    x = Tensor(np.random.default_rng(0).standard_normal((4, 3, 2)), device=device)
+    labels = np.array([[0, 2], [1, 1], [2, 0], [2, 1]])
+    options = {"weight": weight, "reduction": reduction}
+    if weight and reduction == "mean":
+        with pytest.raises(ArgumentError, match=r"(cross_entropy|nll_loss): the mean with class weights divides by"):
+            loss(x, CheckedLabels(labels), **options)
+    else:
+        np.testing.assert_array_equal(loss(x, CheckedLabels(labels), **options).data, loss(x, labels, **options).data)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------
