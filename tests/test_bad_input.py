@@ -357,6 +357,8 @@ BAD = {
                        "BatchNorm2d has no running statistics to freeze: it has track_running_stats=False"),
     "groups of channels": (lambda: ops.group_norm(ones(2, 3, 4), 2), ShapeError,
                            r"group_norm: groups=2 must divide the 3 channels of \(2, 3, 4\)"),
+    "batch_norm_act": (lambda: ops.batch_norm_act(ones(2, 3, 4), None, None, ones(2), training=True), ShapeError,
+                       r"batch_norm_act of x \(2, 3, 4\) needs a weight of shape \(3,\), got \(2,\)"),
     "GroupNorm": (lambda: nn.GroupNorm(2, 3), ArgumentError, "GroupNorm: num_groups=2 must divide num_channels=3"),
     "GroupNorm of others": (lambda: nn.GroupNorm(2, 4)(IMAGE), ShapeError, r"expects x of shape \(N, 4, ...\), got"),
     "layer_norm over others": (lambda: ops.layer_norm(X, (2, 4)), ShapeError,

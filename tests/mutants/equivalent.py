@@ -102,10 +102,12 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "batch_norm: y = np.clip(0, y, cap)": "of three numbers the middle one",
         "batch_norm: return (y.astype(x.dtype), mean, var)": "a copy",
         "batch_norm: return (y.astype(x.dtype, copy=True), mean, var)": "a copy",
-        "batch_norm_gradient: return tuple((array.astype(x.dtype) for array in (projected * "
-        "_by_channel(scale, x), gw, gb)))": "a copy",
-        "batch_norm_gradient: return tuple((array.astype(x.dtype, copy=True) for array in (projected * "
-        "_by_channel(scale, x), gw, gb)))": "a copy",
+        "batch_norm_gradient: gx = (projected * _by_channel(scale, x)).astype(x.dtype)": "a copy",
+        "batch_norm_gradient: gx = (projected * _by_channel(scale, x)).astype(x.dtype, copy=True)": "a copy",
+        "batch_norm_gradient: return (gx, gw.astype(of_w), gb.astype(of_w, copy=False))": "a copy",
+        "batch_norm_gradient: return (gx, gw.astype(of_w, copy=True), gb.astype(of_w, copy=False))": "a copy",
+        "batch_norm_gradient: return (gx, gw.astype(of_w, copy=False), gb.astype(of_w))": "a copy",
+        "batch_norm_gradient: return (gx, gw.astype(of_w, copy=False), gb.astype(of_w, copy=True))": "a copy",
         "batch_norm_gradient: gb, gw = (g.sum(axes), (g * x_hat).sum(axes))":
             "what is added is wide already, or a sum in pairs is as precise as the result",
         "standardize: return (x, np.ones((len(x), 1), x.dtype))": "of no elements there is nothing to share",
@@ -142,6 +144,9 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "_put_back: if sampling.mode != 'neares':": "between neighbours that are one, any mixture is that one",
     },
     "kernels/reference/steps.py": {
+        "unscale: array *= factor": PYTHONS,
+        "unscale: finite &= np.isfinite(array).all()": "NumPy's True and False do as well as Python's",
+        "unscale: return finite": "NumPy's True and False do as well as Python's",
         "sgd_step: always weight_decay": QUICK,
         "adam_step: always weight_decay": QUICK,
         "adam_step: if weight_decay or decoupled:": QUICK,
@@ -277,6 +282,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "ops/loss.py": {
         "_of_probabilities: always smoothing": QUICK,
         "_of_probabilities: q = q * (1 - smoothing) + smoothing / max(classes, 2)": "of one class the logarithm is 0",
+        "_checked: return (labels.array, weights, {'none': None, 'sum': 1.0, 'mean': math.prod(labels.shape)}"
+        "[reduction])": PYTHONS,
         "_labels: labels = labels.astype(np.int64)": "a copy",
         "_labels: labels = labels.astype(np.int64, copy=True)": "a copy",
         "_labels: always 0 <= ignore_index < classes or (kept and labels.view(np.uint64).max() >= classes)": QUICK,
