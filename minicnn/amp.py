@@ -9,6 +9,9 @@ Parameters stay float32 ("master weights"): each use casts them, and the gradien
 float32. Half the bytes is what pays, on a GPU tensor cores too. float16 has 5 bits of exponent and 10 of fraction,
 bfloat16 8 and 7: the range of float32, so it needs no scaling.
 Source: Micikevicius et al. 2018, "Mixed precision training".
+
+Between the two lies TF32, float32 arrays whose numbers tensor cores round to 10 bits of fraction: use_tf32(True), for
+this process, and tf32_in_use() says for what.
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ from . import device as devices
 from . import kernels
 from .errors import ArgumentError
 from .function import Switch
+from .kernels.cuda.tensor_cores import tf32_in_use, use_tf32
 from .ops import cast
 from .optim import Optimizer
 from .tensor import Tensor, as_dtype
+
+__all__ = ["GradScaler", "autocast", "tf32_in_use", "use_tf32"]
 
 # What each op computes in: these in 16 bits, as their sums are in 32 anyway,
 LOW = {
