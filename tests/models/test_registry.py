@@ -163,13 +163,14 @@ def test_lists_are_filtered_by_family_and_counts(tiny):
 
 
 def test_parameters_by_stage_are_all_parameters_once_in_order(tiny):
-    network = models.create_model("resnet18")
+    with init.skip():
+        network = models.create_model("resnet18")
+        vgg = models.create_model("vgg11_bn", features_only=True).network  # its stages are poolings, which have none
     stages = network.parameters_by_stage()
     assert list(stages) == ["layer1", "layer2", "layer3", "layer4", "head"]
     assert [id(p) for stage in stages.values() for p in stage] == [id(p) for p in network.parameters()]
     assert stages["layer1"][0] is network.conv1.weight and stages["head"] == [network.fc.weight, network.fc.bias]
     assert stages["layer2"][0] is network.layer2[0].conv1.weight
-    vgg = models.create_model("vgg11_bn", features_only=True).network  # its stages are poolings, which have none
     assert [len(stage) for stage in vgg.parameters_by_stage().values()][:3] == [4, 4, 8]
 
 
