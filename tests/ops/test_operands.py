@@ -99,3 +99,13 @@ def test_options_of_numpy(option, device):
             ops.cross_entropy(x, [0, 1], label_smoothing=option), ops.var(x, correction=option), x**option, x * option,
         ):  # fmt: skip
             assert y.dtype == "float32"
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_a_condition_may_change_once_it_has_been_used(as_tensor, device):
+    given = np.array([True, False])
+    condition, x = Tensor(given, device=device) if as_tensor else given, Tensor([1.0, 2.0], True, device=device)
+    y = ops.where(condition, x, 0.0)
+    (condition.data if as_tensor else condition)[...] = [False, True]
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [1, 0])
