@@ -116,7 +116,7 @@ POOLING = (
     Mutant("a gradient of windows that begin elsewhere", "pool.cu",
            "|| p * stride_h != at", "", "pool", "average"),
     Mutant("all lanes of a warp write the same result", "adaptive.cu",
-           "i < n && i % lanes == 0", "i < n", "pool",
+           "if (i % lanes == 0) y[output]", "y[output]", "pool",
            "adaptive or warp"),
     Mutant("a band that is one column too wide", "resize.cu",
            "k < column_band", "k <= column_band", "resize"),
