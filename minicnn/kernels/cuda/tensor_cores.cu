@@ -5,7 +5,7 @@
 // of 16 bytes (4 floats or 8 halves). So whatever the window, what a tap reads of a pixel is contiguous and aligned, and
 // cp.async brings it to shared memory, 16 bytes a thread, without a register in between; padding is a copy of no bytes.
 //
-//     pack       x (N, C, H, W) ──→ (N, H, W, groups, C')        once for each call: 2 passes over x, and over w
+//     pack.cu    x (N, C, H, W) ──→ (N, H, W, groups, C')        once for each call: 2 passes over x, and over w
 //
 //     conv2d     depth: chunks of (r, s, c)
 //                w ┌───────┐ 128 filters × 64 bytes      3 stages: while one slice is multiplied, two are on their way
@@ -43,28 +43,6 @@ __device__ __forceinline__ void mma_of_floats(float (&d)[4], const unsigned (&a)
 #pragma unroll
     for (int i = 0; i < 2; i++) right[i] = to_tf32(__uint_as_float(b[i]));
     mma_tf32(d, left, right);
-}
-
-// --- channels last ---------------------------------------------------------------------------------------------------
-
-// out[outer][place][c] = x[outer][c][place], and 0 for channels ≤ c < padded. An outer index is two: outer / inner and
-// outer % inner, with a step each, in x and in out. Tiles of 32 × 32 turn around in shared memory, so that both sides are
-// contiguous.
-extern "C" __global__ void __launch_bounds__(256) pack(REAL* out, const REAL* x, int inner, int channels, int padded,
-                                                       int places, int x_outer, int x_inner, int x_channel,
-                                                       int out_outer, int out_inner, int out_place) {
-    __shared__ ACC tile[32][33];
-    int tiles_p = div_up(places, 32), tiles_c = div_up(padded, 32), lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int p0 = blockIdx.x % tiles_p * 32, c0 = blockIdx.x / tiles_p % tiles_c * 32, outer = blockIdx.x / tiles_p / tiles_c;
-    x += outer / inner * x_outer + outer % inner * x_inner;
-    out += outer / inner * out_outer + outer % inner * out_inner;
-    for (int row = warp; row < 32; row += 8) {
-        bool inside = c0 + row < channels && p0 + lane < places;
-        tile[row][lane] = inside ? ACC(x[(c0 + row) * x_channel + p0 + lane]) : ACC(0);
-    }
-    __syncthreads();
-    for (int row = warp; row < 32; row += 8)
-        if (p0 + row < places && c0 + lane < padded) out[(p0 + row) * out_place + c0 + lane] = REAL(tile[lane][row]);
 }
 
 // --- conv2d and conv_transpose2d -------------------------------------------------------------------------------------

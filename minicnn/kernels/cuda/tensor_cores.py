@@ -213,10 +213,10 @@ def _padded(x: Any, channels: int) -> int:
 
 
 def _pack(out: Any, x: Any, outer: int, inner: int, channels: int, places: int, x_steps: Any, out_steps: Any) -> None:
-    """`pack` of tensor_cores.cu: steps are those of outer // inner, of outer % inner, and of a channel (or place)."""
+    """pack.cu: steps are those of outer // inner, of outer % inner, and of a channel (or place)."""
     padded = out.shape[-1]
     if out.size:
-        _kernel("pack", x)(
+        kernel("pack.cu", "pack", x.dtype)(
             (outer * -(-places // 32) * -(-padded // 32),),
             (out, contiguous(x), inner, channels, padded, places, *x_steps, *out_steps),
         )
