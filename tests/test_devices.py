@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -133,7 +135,21 @@ def test_an_optimizer_goes_on_with_its_state(device):
     assert results[0] == results[1]
 
 
-def test_no_memory_names_the_op_and_changes_nothing(device):
+def test_no_memory_names_the_op(device, monkeypatch):
+    """Whatever NumPy or CuPy says of the bytes stands in the sentence."""
+
+    def full(a, b):
+        raise MemoryError("Unable to allocate 7.28 TiB.")
+
+    x = Tensor(numbers(3, 2), device=device)
+    monkeypatch.setattr(importlib.import_module(devices.DEVICES[device].book), "add", full)
+    with pytest.raises(
+        OutOfMemoryError, match=rf"^add of \(3, 2\), \(3, 2\) .* on {device}: .* 7\.28 TiB; use a smaller"
+    ):
+        x + x
+
+
+def test_no_memory_changes_nothing(device):
     if not elsewhere(device):
         return
     pool = devices.array_library(device).get_default_memory_pool()
