@@ -28,6 +28,7 @@ SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # naive oracles are s
 settings.register_profile("dev", max_examples=8, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 THOROUGH = 10_000
+FEWER = 4  # on a simulated GPU, where each launch costs a millisecond
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=THOROUGH)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
@@ -61,6 +62,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if before is not None and settings().max_examples == THOROUGH and "op" in _parameters(item):
         share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name] // (1 + COMPANIONS))
         function._hypothesis_internal_use_settings = settings(before, max_examples=share)
+    elif before is not None and DEVICES[_parameters(item).get("device", "cpu")].memory != "host":
+        function._hypothesis_internal_use_settings = settings(before, max_examples=FEWER)
     try:
         with _numpy_that_copies(_parameters(item).get("device", "cpu"), item):
             return (yield)

@@ -91,12 +91,12 @@ def test_other_precisions_are_refused(dtype):
         autocast(dtype)
 
 
-def steps(precision, scaler, count=4, device="cpu", network=models.lenet5):
+def steps(precision, scaler, count=3, device="cpu", network=models.lenet5):
     minicnn.manual_seed(0)
     model = network().to(device)
     optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
-    x = np.random.default_rng(1).standard_normal((8, 1, 32, 32)).astype(np.float32)
-    labels = np.arange(8) % 10
+    x = np.random.default_rng(1).standard_normal((4, 1, 32, 32)).astype(np.float32)
+    labels = np.arange(4)
     losses = []
     for _ in range(count):
         optimizer.zero_grad()
@@ -121,8 +121,10 @@ def normalised():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("network", [models.lenet5, normalised])
-@pytest.mark.parametrize(("dtype", "rounding"), [("float16", 1e-2), ("bfloat16", 5e-2)])
+@pytest.mark.parametrize(
+    ("network", "dtype", "rounding"),
+    [(models.lenet5, "float16", 1e-2), (normalised, "float16", 1e-2), (normalised, "bfloat16", 5e-2)],
+)
 def test_a_network_learns_as_in_float32(device, network, dtype, rounding):
     if dtype == "bfloat16" and devices.DEVICES[device].memory == "host":
         return  # NumPy does not convolve it
