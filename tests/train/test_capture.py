@@ -13,6 +13,7 @@ from minicnn.errors import ArgumentError, TrainingError
 from minicnn.optim import SGD, Adam
 from minicnn.optim.lr_scheduler import ExponentialLR
 from minicnn.train import Trainer
+from minicnn.train.capture import _Staging
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-3),
@@ -60,14 +61,34 @@ def test_replayed_steps_give_the_bytes_of_computed_ones(device, optimizer, drop,
 
 
 def test_a_parameter_that_moved_is_recorded_anew(device):
-    own = model().to(device)
-    trainer = Trainer(own, OPTIMIZERS["SGD"](own.parameters()), capture=True)
-    trainer.fit(dataset(), None, epochs=1, batch_size=4, seed=1)
-    weight = own[0].weight
-    weight.data = weight.data.copy()
-    before = devices.to_host(weight.data).copy()
-    trainer.fit(dataset(), None, epochs=2, batch_size=4, seed=1)
-    assert (devices.to_host(weight.data) != before).any(), "the old array was trained on"
+    even = dataset(20)  # no smaller batch at the end, whose steps are computed
+    results = []
+    for capture in (True, False):
+        own = model().to(device)
+        trainer = Trainer(own, OPTIMIZERS["SGD"](own.parameters()), capture=capture)
+        trainer.fit(even, None, epochs=1, batch_size=4, seed=1)
+        own[0].weight.data = own[0].weight.data.copy()
+        trainer.fit(even, None, epochs=2, batch_size=4, seed=1)
+        results.append([devices.to_host(p.data).tobytes() for p in own.parameters()])
+    assert results[0] == results[1]
+
+
+def test_the_next_batch_waits_until_the_last_one_has_been_taken(device):
+    """Also if the stream that copies is in a hurry."""
+    if devices.DEVICES[device].memory == "host":
+        return
+    xp = devices.array_library(device)
+    first, second = (np.full((2, 3), number, np.float32) for number in (1, 2))
+    labels = np.arange(2)
+    x, own_labels, stream = xp.zeros((2, 3), np.float32), xp.zeros(2, np.int64), xp.cuda.Stream()
+    staging = _Staging(xp, first, own_labels)
+    staging.fetch((first, labels))
+    with stream:
+        staging.deliver(stream, x, own_labels)
+    staging.fetch((second, labels))
+    staging.stream.synchronize()
+    stream.synchronize()
+    np.testing.assert_array_equal(xp.asnumpy(x), first)
 
 
 def test_what_cannot_be_recorded_is_computed_and_says_why(device, capsys):
