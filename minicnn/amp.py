@@ -27,7 +27,7 @@ from . import device as devices
 from . import kernels
 from .errors import ArgumentError
 from .function import Switch
-from .kernels.cuda.tensor_cores import tf32_in_use, use_tf32
+from .kernels.precision import tf32_in_use, use_tf32
 from .ops import cast
 from .optim import Optimizer
 from .tensor import Tensor, as_dtype

@@ -27,11 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .candidate import plain
-from .derivative import Settings, check_derivatives
 from .errors import ArgumentError
-from .likeness import check_likeness
-from .probing import array_of, has_array
 
 
 def gradcheck(
@@ -70,18 +66,20 @@ def gradcheck(
     The error has `causes`, the names of the mistakes that explain everything (a list of tuples, [] if it is a guess),
     and `snippet`, the code that shows it.
     """
-    settings = Settings(order, seed, rtol, atol, complex_step, samples, attempts)
-    function = plain(function)
+    from . import candidate, derivative, likeness, probing  # late: a fifth of `import minicnn` otherwise
+
+    settings = derivative.Settings(order, seed, rtol, atol, complex_step, samples, attempts)
+    function = candidate.plain(function)
     if like is not None:
-        check_likeness(function, like, inputs, settings)
+        likeness.check_likeness(function, like, inputs, settings)
         return True
     if inputs is None:
         raise ArgumentError("gradcheck needs inputs, or the op that the function is like, which knows what to try")
-    sizes = [array_of(x).shape for x in inputs if has_array(x)]
+    sizes = [probing.array_of(x).shape for x in inputs if probing.has_array(x)]
     if not allow_empty and sizes and not any(np.prod(shape) for shape in sizes):
         raise ArgumentError(
             f"gradcheck would compare nothing: inputs of shapes {', '.join(map(str, sizes))} have no elements "
             "(allow_empty=True checks the rest)"
         )
-    check_derivatives(function, inputs, settings)
+    derivative.check_derivatives(function, inputs, settings)
     return True

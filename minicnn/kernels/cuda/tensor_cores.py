@@ -1,8 +1,7 @@
 """Convolutions, linear layers and products on tensor cores: 16-bit arrays always, float32 by choice, as TF32.
 
 TF32 keeps float32's range, and of its 23 bits of fraction 10: each operand is rounded to a relative error of 2⁻¹¹, sums
-are in float32. `use_tf32(True)` for convolutions (PyTorch's default), `use_tf32(True, products=True)` for linear layers
-and matmul too (not PyTorch's default). `tf32_in_use()` reports the choice.
+are in float32. The choice is made in kernels/precision.py.
 
 A linear layer is a convolution of images of one pixel: x (N, I, 1, 1), w (O, I, 1, 1); and a · b is its transpose.
 """
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import device as devices
+from ..precision import tf32_in_use
 from ..window import Window
 from .geometry import geometry_of, phases
 from .launch import contiguous, empty, kernel, library
@@ -25,22 +25,10 @@ MULTIPLY = {"float32": "mma_of_floats", "float16": "mma_f16", "bfloat16": "mma_b
 TILE = 128  # columns of a tile
 PIXEL = Window((1, 1))
 
-_tf32 = {"convolutions": False, "products": False}
-
-
-def use_tf32(convolutions: bool, products: bool = False) -> None:
-    """From now on float32 convolutions, and matmul and linear layers if `products`, round their operands to TF32."""
-    _tf32.update(convolutions=bool(convolutions), products=bool(products))
-
-
-def tf32_in_use() -> dict[str, bool]:
-    """Which float32 kernels round their operands to TF32."""
-    return dict(_tf32)
-
 
 def suits(dtype: np.dtype, what: str) -> bool:
     """Whether "convolutions" or "products" of arrays of a dtype are for tensor cores."""
-    wanted = _tf32[what] if dtype.name == "float32" else dtype.name in MULTIPLY
+    wanted = tf32_in_use()[what] if dtype.name == "float32" else dtype.name in MULTIPLY
     return wanted and _has_tensor_cores(devices.state.computing or devices.current())
 
 

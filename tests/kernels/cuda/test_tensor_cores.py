@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn.kernels import reference
+from minicnn.kernels import precision, reference
 from minicnn.kernels.cuda import parts, tensor_cores
 
 from .on_device import Kernels, mapped, watched
@@ -49,9 +49,9 @@ EACH = pytest.mark.parametrize("case", SHAPES.values(), ids=SHAPES)
 
 @pytest.fixture
 def gpu(device):
-    tensor_cores.use_tf32(True, products=True)
+    precision.use_tf32(True, products=True)
     yield Kernels(device, "conv")
-    tensor_cores.use_tf32(False)
+    precision.use_tf32(False)
 
 
 def as_dtype(name):
@@ -141,23 +141,23 @@ def test_tf32_is_a_choice(device):
     x, w, _, _, _ = data(CASES["plain"], np.float32)
     convolutions, products = Kernels(device, "conv"), Kernels(device, "gemm")
     args = x, w, None, CASES["plain"][4], 1
-    assert tensor_cores.tf32_in_use() == {"convolutions": False, "products": False}
+    assert precision.tf32_in_use() == {"convolutions": False, "products": False}
     exact = (
         convolutions.conv2d(*args),
         products.linear(x[0, 0], w[0, 0, :, [0, 1, 0, 1, 0, 1, 0, 1]].T[:, :8], None, False),
     )
     try:
-        tensor_cores.use_tf32(True)
-        assert tensor_cores.tf32_in_use() == {"convolutions": True, "products": False}
+        precision.use_tf32(True)
+        assert precision.tf32_in_use() == {"convolutions": True, "products": False}
         rounded = convolutions.conv2d(*args)
         assert 1e-6 < abs(rounded - exact[0]).max() / abs(exact[0]).max() < 2e-3
         a, b = x[0, 0], x[0, 1]
         plain = products.linear(a, b, None, False)
         np.testing.assert_allclose(plain, a @ b.T, rtol=1e-5, atol=1e-6)
-        tensor_cores.use_tf32(True, products=True)
+        precision.use_tf32(True, products=True)
         assert 1e-6 < abs(products.linear(a, b, None, False) - plain).max() < 1e-2
     finally:
-        tensor_cores.use_tf32(False)
+        precision.use_tf32(False)
     np.testing.assert_array_equal(convolutions.conv2d(*args), exact[0])
 
 
