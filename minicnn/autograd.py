@@ -195,7 +195,7 @@ class Walk:
         returned, active = _call_backward(node, complete), node.active
         for position, (edge, gradient) in enumerate(zip(node.edges, returned, strict=True)):
             if edge is not None and gradient is not None and active[position]:
-                array = gradient.data
+                array = gradient.stored
                 if array.shape != edge.shape or array.dtype != edge.dtype:
                     raise GraphError(
                         f"backward of {node.name} returned a gradient of shape {gradient.shape}, {gradient.dtype} "
@@ -311,14 +311,14 @@ def _is_shared(
     node: Function,
 ) -> bool:
     """Whether anything else may hold this gradient's array: another gradient, what forward saved, a view's owner."""
-    array = gradient.data
-    if array.base is not None:
+    array = gradient.stored
+    if hasattr(array.base, "dtype"):  # else that is memory of its own, whoever keeps it
         return True
     for other in arrived:
-        if other.data is array:
+        if other.stored is array:
             return True
     for index, returned_one in enumerate(returned):
-        if index != position and returned_one is not None and returned_one.data is array:
+        if index != position and returned_one is not None and returned_one.stored is array:
             return True
     return any(entry.array is array for entry in node._saved)
 

@@ -102,6 +102,11 @@ def to_host(array: Any) -> Any:
     return array.get() if hasattr(array, "get") else array
 
 
+def to_plain(array: Any) -> Any:
+    """An array that a book keeps in a layout of its own, as its array library's; any other as it is."""
+    return array.plain() if hasattr(array, "plain") else array
+
+
 def constant(number: Any, name: str) -> Any:
     """A NumPy array of one number in the memory of a device, the same array every time: nobody may write into it."""
     return _constant(number.tobytes(), number.dtype, name)

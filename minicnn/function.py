@@ -226,7 +226,7 @@ class Function:
                 arrays.append(None)
                 requires_grad.append(False)
                 continue
-            array = tensor.data
+            array = tensor.stored
             arrays.append(array)
             requires_grad.append(tensor.requires_grad)
             if array.dtype is not dtype:
@@ -255,7 +255,7 @@ class Function:
         results = result if isinstance(result, tuple) else (result,)
         outputs = [Tensor._made(array, node.device) for array in results]
         for output in outputs:
-            if output.data.base is not None:  # a view of an input, perhaps: writing into one changes the other
+            if output.stored.base is not None:  # a view of an input, perhaps: writing into one changes the other
                 _share_version(output, inputs)
         if recording:
             node._record(inputs, outputs, results)
@@ -270,12 +270,12 @@ class Function:
     def _check_dtypes(self, inputs: Sequence[Tensor | None]) -> None:
         """DTypeError for two precisions in one op, and for integers where the op has a derivative."""
         tensors = [tensor for tensor in inputs if tensor is not None]
-        dtypes = {tensor.data.dtype for tensor in tensors if tensor.data.dtype.kind in FLOATING}
+        dtypes = {tensor.stored.dtype for tensor in tensors if tensor.stored.dtype.kind in FLOATING}
         if len(dtypes) > 1 and not self.mixed_precision:
             given = " and ".join(sorted(f"{t.dtype} of shape {t.shape}" for t in tensors))
             raise DTypeError(f"{self.name} got tensors of different precision, {given}: convert one with .to(dtype)")
         for tensor in tensors:
-            if tensor.data.dtype.kind not in FLOATING and not self.any_dtype:
+            if tensor.stored.dtype.kind not in FLOATING and not self.any_dtype:
                 raise DTypeError(
                     f"{self.name} needs floating-point tensors, got {tensor.dtype} of shape {tensor.shape}: "
                     "convert it with .to('float32')"
@@ -286,14 +286,14 @@ class Function:
         self.order = next(_order)
         self.consumed = False
         self.output_hooks = {}
-        self.outputs = [(output.data.shape, output.data.dtype) for output in outputs]
+        self.outputs = [(output.stored.shape, output.stored.dtype) for output in outputs]
         self.call_line = calling_line() if _mode.anomaly else ""
         self.edges = [
             None if tensor is None or not tensor.requires_grad else Edge(tensor.grad_fn, tensor.output_index, tensor)
             for tensor in inputs
         ]
         for index, output in enumerate(outputs):
-            if output.data.dtype.kind in FLOATING:
+            if output.stored.dtype.kind in FLOATING:
                 output.requires_grad, output.grad_fn, output.output_index = True, self, index
         self._saved = [self._keep(array, inputs, outputs, results) for array in self._saving]
 
@@ -301,10 +301,10 @@ class Function:
         self, array: Any, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], results: Sequence[Any]
     ) -> SavedInput | SavedOutput | SavedConstant:
         for tensor in inputs:
-            if tensor is not None and tensor.data is array:
+            if tensor is not None and tensor.stored is array:
                 return SavedInput(tensor)
         for output, result in zip(outputs, results, strict=True):
-            if result is array:  # not output.data: NumPy returns a scalar where the array it is kept in has shape ()
+            if result is array:  # not output.stored: NumPy returns a scalar where the array it is kept in has shape ()
                 return SavedOutput(output)
         return SavedConstant(array)
 
@@ -314,7 +314,7 @@ class Function:
             part for value in self.__dict__.values() for part in (value if type(value) is tuple else (value,))
         ]
         kept = [entry.array for entry in self._saved] + attributes
-        return [array for array in kept if hasattr(array, "dtype") and hasattr(array, "strides")]
+        return [array for array in kept if hasattr(array, "dtype") and hasattr(array, "nbytes")]
 
     def release(self) -> None:
         """Forget everything that was kept for backward, but not where it came from: grad() must know what is gone."""
@@ -325,7 +325,7 @@ class Function:
 
 def _share_version(view: Tensor, inputs: Sequence[Tensor | None]) -> None:
     for tensor in inputs:
-        if tensor is not None and (tensor.data is view.data.base or tensor.data.base is view.data.base):
+        if tensor is not None and (tensor.stored is view.stored.base or tensor.stored.base is view.stored.base):
             view.version = tensor.version
 
 
@@ -337,7 +337,7 @@ class Edge:
     def __init__(self, node: Function | None, output_index: int, tensor: Tensor):
         self.node, self.output_index = node, output_index
         self.leaf = tensor if node is None else None
-        self.shape, self.dtype = tensor.data.shape, tensor.data.dtype
+        self.shape, self.dtype = tensor.stored.shape, tensor.stored.dtype
 
 
 class SavedInput:
@@ -346,10 +346,10 @@ class SavedInput:
     __slots__ = ("array", "tensor", "version")
 
     def __init__(self, tensor: Tensor):
-        self.tensor, self.array, self.version = tensor, tensor.data, tensor.version[0]
+        self.tensor, self.array, self.version = tensor, tensor.stored, tensor.version[0]
 
     def __call__(self, node: Function) -> Tensor:
-        if self.tensor.data is not self.array or self.tensor.version[0] != self.version:
+        if self.tensor.stored is not self.array or self.tensor.version[0] != self.version:
             raise GraphError(_changed(node, self.array))
         return self.tensor
 
@@ -360,7 +360,7 @@ class SavedOutput:
     __slots__ = ("array", "index", "version", "version_then")
 
     def __init__(self, tensor: Tensor):
-        self.array, self.index = tensor.data, tensor.output_index
+        self.array, self.index = tensor.stored, tensor.output_index
         self.version, self.version_then = tensor.version, tensor.version[0]
 
     def __call__(self, node: Function) -> Tensor:

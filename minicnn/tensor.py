@@ -53,9 +53,9 @@ class Tensor:
     """
 
     __slots__ = (
-        "data", "requires_grad", "grad", "grad_fn", "output_index", "device", "version", "hooks", "__weakref__",
+        "stored", "requires_grad", "grad", "grad_fn", "output_index", "device", "version", "hooks", "__weakref__",
     )  # fmt: skip
-    data: Any  # np.ndarray; on a GPU, CuPy's
+    stored: Any  # what kernels take: data, or the same numbers in a layout that only the device's own kernels know
     __array_ufunc__ = None  # so that `array + tensor` asks the tensor, and does not compute behind its back
 
     # Attached by ops/__init__.py:
@@ -99,7 +99,7 @@ class Tensor:
             data = data.astype(data.dtype.newbyteorder("="))
         if data.dtype.kind not in NUMBERS or (data.dtype.kind == "V" and data.dtype.name != "bfloat16"):
             raise DTypeError(f"a Tensor holds numbers, got an array of dtype {data.dtype}: convert it first")
-        self.data = devices.move(data, device) if elsewhere else data
+        self.stored = devices.move(data, device) if elsewhere else data
         self.grad: Tensor | None = None
         self.grad_fn: Function | None = None
         self.output_index = 0
@@ -115,7 +115,7 @@ class Tensor:
         """The quick way in for arrays that ops have made."""
         tensor = Tensor.__new__(Tensor)
         # NumPy's functions give a scalar instead of an array of shape ()
-        tensor.data = np.asarray(data) if isinstance(data, np.generic) else data
+        tensor.stored = np.asarray(data) if isinstance(data, np.generic) else data
         tensor.device = device
         tensor.grad = tensor.grad_fn = tensor.hooks = None
         tensor.output_index, tensor.requires_grad = 0, False
@@ -125,25 +125,35 @@ class Tensor:
     # --- what an array has ---
 
     @property
+    def data(self) -> Any:
+        """The array: NumPy's; on a GPU, CuPy's. Who writes into it changes the tensor."""
+        array = self.stored
+        return array if type(array) is np.ndarray else devices.to_plain(array)
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        self.stored = array
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self.stored.shape
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.data.size
+        return self.stored.size
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self.stored.ndim
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype
+        return self.stored.dtype
 
     @property
     def nbytes(self) -> int:
-        return self.data.nbytes
+        return self.stored.nbytes
 
     def __len__(self) -> int:
         if not self.data.ndim:
@@ -218,7 +228,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same array, outside of the graph."""
-        tensor = Tensor._made(self.data, self.device)
+        tensor = Tensor._made(self.stored, self.device)
         tensor.version = self.version
         return tensor
 

@@ -189,14 +189,14 @@ class MemoryHook(_Hook):
         row = self._rows.setdefault(function.name, MemoryRow(function.name))
         row.calls += 1
         given = [tensor for tensor in inputs if tensor is not None]
-        viewed = {id(_owner(tensor.data)) for tensor in given}
-        row.result_bytes += sum(y.nbytes for y in outputs if id(_owner(y.data)) not in viewed)
+        viewed = {id(_owner(tensor.stored)) for tensor in given}
+        row.result_bytes += sum(y.nbytes for y in outputs if id(_owner(y.stored)) not in viewed)
         if any(y.grad_fn is function for y in outputs):  # else it was not recorded, and keeps nothing
             leaves = [tensor for tensor in given if tensor.is_leaf]
             for leaf in leaves:
                 if leaf.requires_grad or isinstance(leaf, Parameter):
-                    self._count(_owner(leaf.data), 0)
-            outside = {id(_owner(leaf.data)) for leaf in leaves}
+                    self._count(_owner(leaf.stored), 0)
+            outside = {id(_owner(leaf.stored)) for leaf in leaves}
             for array in function.kept_arrays():
                 if isinstance(array, np.generic):  # a number, of a forward that returned one in place of an array
                     continue

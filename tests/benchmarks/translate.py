@@ -106,8 +106,8 @@ def batch_norm(call: Call, eps: float, cap: float | None, running: Any) -> Made:
     statistics = [torch.from_numpy(array.copy()) for array in running[:2]] if running is not None else [None, None]
 
     def run(x, w, b, residual):
-        if statistics[0] is not None and statistics[0].device != x.device:
-            statistics[:] = [s.to(x.device) for s in statistics]
+        if statistics[0] is not None and (statistics[0].device != x.device or x.dtype == torch.float64):
+            statistics[:] = [s.to(x.device, torch.promote_types(s.dtype, x.dtype)) for s in statistics]
         y = F.batch_norm(x, *statistics, w, b, True, momentum, eps)
         return _clipped(y if residual is None else y + residual, cap)
 
@@ -135,6 +135,11 @@ def linear(call: Call, relu: bool = False) -> Made:
 
 def getitem(call: Call, index: Any) -> Made:
     return lambda x: x[index]
+
+
+def pad(call: Call, widths: Any, value: float) -> Made:
+    amounts = [amount for pair in reversed(widths) for amount in pair]  # PyTorch begins with the last axis
+    return lambda x: F.pad(x, amounts, value=value)
 
 
 ROWS: dict[str, Callable[..., Made]] = {
@@ -165,6 +170,7 @@ ROWS: dict[str, Callable[..., Made]] = {
     "Reshape": lambda call, shape: lambda x: x.reshape(shape),
     "AddAt": add_at,
     "GetItem": getitem,
+    "Pad": pad,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import CONTENTS, reference
+from .blocked import Blocked, plain
 
 COMPILED = {
     "matmul": "products",
@@ -62,28 +63,48 @@ COMPILED = {
 
 CHECK_THEMSELVES = {"sgd_step"}  # what they are given: lists of arrays
 
-for _name in CONTENTS:
-    if _name not in COMPILED:  # those have no entry here, so that their first use asks __getattr__
-        globals()[_name] = getattr(reference, _name)
+# Entries for images in blocks of channels (blocked.py), called whenever an argument is one; the others of this book get
+# plain arrays then. All stand in a module of their own, beside the one for plain arrays.
+KNOWS_BLOCKED: dict[str, str] = {}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in COMPILED:
+    if name not in CONTENTS:
         raise AttributeError(f"the book of cpu kernels has no {name!r}")
+    if name not in COMPILED:
+        return _enter(name, getattr(reference, name))
     module = importlib.import_module(f".{COMPILED[name]}", __name__)
     for own, home in COMPILED.items():
         if home == COMPILED[name]:
             fast = getattr(module, own)
-            globals()[own] = fast if own in CHECK_THEMSELVES else _for_floats(fast, getattr(reference, own))
+            _enter(own, fast if own in CHECK_THEMSELVES else _for_floats(fast, getattr(reference, own)))
     return globals()[name]
 
 
-def _for_floats(fast: Any, plain: Any) -> Any:
+def _enter(name: str, usual: Any) -> Any:
+    """The entry of that name, from now on found without asking __getattr__."""
+    home = KNOWS_BLOCKED.get(name)
+
+    @functools.wraps(usual)
+    def kernel(*args: Any) -> Any:
+        for a in args:
+            kind = type(a)
+            if kind is Blocked or ((kind is tuple or kind is list) and Blocked in map(type, a)):
+                if home is not None:
+                    return getattr(importlib.import_module(f".{home}", __name__), name)(*args)
+                return usual(*map(plain, args))
+        return usual(*args)
+
+    globals()[name] = kernel
+    return kernel
+
+
+def _for_floats(fast: Any, plainly: Any) -> Any:
     """The fast kernel for float32 and float64; for what else there is (float16, complex) the readable one."""
     numbers = {np.dtype(np.float32).num, np.dtype(np.float64).num}
 
     @functools.wraps(fast)
     def kernel(x: Any, *args: Any) -> Any:
-        return (fast if isinstance(x, int) or x.dtype.num in numbers else plain)(x, *args)
+        return (fast if isinstance(x, int) or x.dtype.num in numbers else plainly)(x, *args)
 
     return kernel

@@ -67,6 +67,25 @@ class Code:
         first = self.builder.insert_element(nothing, value, INT32(0))
         return self.builder.shuffle_vector(first, nothing, self._places([0] * self.lanes))
 
+    def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """Of `lanes` vectors: the vector of their first elements, that of their second ones, ...
+
+        As the blocks of a 2 × 2 matrix of vectors change places, then those of each block, down to single elements.
+        """
+        rows = list(rows)
+        distance = 1
+        while distance < self.lanes:
+            keep = [lane if not lane & distance else self.lanes + lane - distance for lane in range(self.lanes)]
+            swap = [lane + distance if not lane & distance else self.lanes + lane for lane in range(self.lanes)]
+            for i in range(self.lanes):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    rows[i], rows[i + distance] = (
+                        self.builder.shuffle_vector(*pair, self._places(lanes)) for lanes in (keep, swap)
+                    )
+            distance *= 2
+        return rows
+
     def load_pairs(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Of 2 · lanes elements: those at even places, and those at odd places."""
         two = self.load(address), self.load(self.at(address, vector=1))
