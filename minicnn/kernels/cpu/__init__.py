@@ -65,7 +65,17 @@ CHECK_THEMSELVES = {"sgd_step"}  # what they are given: lists of arrays
 
 # Entries for images in blocks of channels (blocked.py), called whenever an argument is one; the others of this book get
 # plain arrays then. All stand in a module of their own, beside the one for plain arrays.
-KNOWS_BLOCKED: dict[str, str] = {}
+KNOWS_BLOCKED: dict[str, str] = {
+    "max_pool2d": "blocked_pool",
+    "relu_max_pool2d": "blocked_pool",
+    "max_pool2d_scatter": "blocked_pool",
+    "max_pool2d_gather": "blocked_pool",
+    "avg_pool2d": "blocked_pool",
+    "avg_pool2d_transpose": "blocked_pool",
+    "adaptive_avg_pool2d": "blocked_pool",
+    "adaptive_avg_pool2d_transpose": "blocked_pool",
+    "adaptive_max_pool2d": "blocked_pool",
+}
 
 
 def __getattr__(name: str) -> Any:

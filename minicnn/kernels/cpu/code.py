@@ -28,11 +28,19 @@ class Code:
         """The same for vectors of half the size; `lanes` is 0 after 1."""
         return Code(self.builder, self.dtype, self.lanes // 2)
 
+    def of_lanes(self, lanes: int) -> Code:
+        """The same for vectors of so many lanes: LLVM takes several registers where one is too short."""
+        return Code(self.builder, self.dtype, lanes)
+
     def plus(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
         return self.builder.add(a, INT(b) if isinstance(b, int) else b)
 
-    def times(self, a: ir.Value, b: int) -> ir.Value:
-        return self.builder.mul(a, INT(b))
+    def times(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
+        return self.builder.mul(a, INT(b) if isinstance(b, int) else b)
+
+    def divided(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Quotient and remainder of numbers that are not negative."""
+        return self.builder.udiv(a, b), self.builder.urem(a, b)
 
     def at(self, start: ir.Value, row: int = 0, row_bytes: ir.Value | None = None, vector: int = 0) -> ir.Value:
         """The address of a vector in a row."""
@@ -54,6 +62,9 @@ class Code:
 
     def load_int(self, address: ir.Value) -> ir.Value:
         return self._load(INT, address, 8)
+
+    def load_ints(self, address: ir.Value, count: int) -> list[ir.Value]:
+        return [self.load_int(self.plus(address, 8 * i)) for i in range(count)]
 
     def store(self, value: ir.Value, address: ir.Value) -> None:
         self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=4)
@@ -121,6 +132,13 @@ class Code:
         minus_one = ir.Constant(place.type, [-1] * self.lanes)
         return kept, self.builder.select(self.builder.fcmp_ordered(">", value, self.zero), place, minus_one)
 
+    def larger_places(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger of two vectors of integers, in each lane."""
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
+    def largest_lane(self, places: ir.Value) -> ir.Value:
+        return self._call(f"llvm.vector.reduce.smax.v{self.lanes}i32", INT32, [places])
+
     def _places(self, lanes: Iterable[int]) -> ir.Constant:
         return ir.Constant(ir.VectorType(INT32, self.lanes), list(lanes))
 
@@ -130,8 +148,16 @@ class Code:
         take = self.builder.and_(larger_or_nan, self.builder.fcmp_ordered("ord", best, best))
         return self.builder.select(take, value, best), self.builder.select(take, new, place)
 
+    def keep_bits(self, value: ir.Value, mask: ir.Value) -> ir.Value:
+        """value, of 4 bytes, where the mask (integers) is −1; 0 where it is 0, instead of NaN too."""
+        bits = self.builder.and_(self.builder.bitcast(value, mask.type), mask)
+        return self.builder.bitcast(bits, value.type)
+
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         return self._builtin("llvm.fmuladd", self.vector, [a, b, c])
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fadd(a, b)
 
     def times_vector(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fmul(a, b)
@@ -144,11 +170,13 @@ class Code:
         return self._builtin("llvm.vector.reduce.fadd", self.element, [self.element(-0.0), value], ("reassoc",))
 
     def _builtin(self, name: str, result: ir.Type, args: list[ir.Value], flags: tuple[str, ...] = ()) -> ir.Value:
+        return self._call(f"{name}.v{self.lanes}f{8 * self.size}", result, args, flags)
+
+    def _call(self, name: str, result: ir.Type, args: list[ir.Value], flags: tuple[str, ...] = ()) -> ir.Value:
         module = self.builder.module
-        full = f"{name}.v{self.lanes}f{8 * self.size}"
-        function = module.globals.get(full)
+        function = module.globals.get(name)
         if function is None:
-            function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), full)
+            function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
         return self.builder.call(function, args, fastmath=flags)
 
     def branch(self, comparison: str, a: ir.Value, b: int) -> tuple[ir.Block, ir.Block]:
