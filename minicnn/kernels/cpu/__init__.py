@@ -75,6 +75,10 @@ KNOWS_BLOCKED: dict[str, str] = {
     "adaptive_avg_pool2d": "blocked_pool",
     "adaptive_avg_pool2d_transpose": "blocked_pool",
     "adaptive_max_pool2d": "blocked_pool",
+    "concat": "blocked_joining",
+    "getitem": "blocked_joining",
+    "add_at": "blocked_joining",
+    "pad": "blocked_joining",
 }
 
 

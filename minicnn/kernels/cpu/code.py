@@ -97,6 +97,10 @@ class Code:
             distance *= 2
         return rows
 
+    def shuffle(self, a: ir.Value, b: ir.Value, lanes: Iterable[int]) -> ir.Value:
+        """For each lane which one it is of the 2 · lanes of a and b."""
+        return self.builder.shuffle_vector(a, b, self._places(lanes))
+
     def load_pairs(self, address: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Of 2 · lanes elements: those at even places, and those at odd places."""
         two = self.load(address), self.load(self.at(address, vector=1))
@@ -178,6 +182,11 @@ class Code:
         if function is None:
             function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
         return self.builder.call(function, args, fastmath=flags)
+
+    def call(self, address: ir.Value, args: list[ir.Value]) -> None:
+        """The micro-kernel at an address."""
+        kind = ir.FunctionType(ir.VoidType(), [INT] * len(args))
+        self.builder.call(self.builder.inttoptr(address, kind.as_pointer()), args)
 
     def branch(self, comparison: str, a: ir.Value, b: int) -> tuple[ir.Block, ir.Block]:
         """Ends the block by a branch; returns the blocks where it goes if the comparison holds, and if not."""
