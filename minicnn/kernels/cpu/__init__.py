@@ -19,12 +19,12 @@ COMPILED = {
     "einsum": "products",
     "linear": "dense",
     "linear_gradient": "dense",
-    "conv2d": "conv",
-    "conv2d_act": "conv",
-    "conv_transpose2d": "conv",
-    "conv2d_weight": "conv",
-    "conv2d_relu_max_pool2d": "conv",
-    "conv2d_relu_max_pool2d_gradient": "conv",
+    "conv2d": "convolution",
+    "conv2d_act": "convolution",
+    "conv_transpose2d": "convolution",
+    "conv2d_weight": "convolution",
+    "conv2d_relu_max_pool2d": "convolution",
+    "conv2d_relu_max_pool2d_gradient": "convolution",
     "max_pool2d": "pool",
     "relu_max_pool2d": "pool",
     "max_pool2d_scatter": "pool",
@@ -64,8 +64,15 @@ COMPILED = {
 CHECK_THEMSELVES = {"sgd_step"}  # what they are given: lists of arrays
 
 # Entries for images in blocks of channels (blocked.py), called whenever an argument is one; the others of this book get
-# plain arrays then. All stand in a module of their own, beside the one for plain arrays.
-KNOWS_BLOCKED: dict[str, str] = {
+# plain arrays then. All stand in a module of their own, beside the one for plain arrays; convolutions choose between
+# the two themselves, as they are where blocks begin.
+KNOWS_BLOCKED = {
+    "conv2d": "convolution",
+    "conv2d_act": "convolution",
+    "conv_transpose2d": "convolution",
+    "conv2d_weight": "convolution",
+    "conv2d_relu_max_pool2d": "convolution",
+    "conv2d_relu_max_pool2d_gradient": "convolution",
     "max_pool2d": "blocked_pool",
     "relu_max_pool2d": "blocked_pool",
     "max_pool2d_scatter": "blocked_pool",

@@ -196,13 +196,23 @@ class Code:
 
     def load_if(self, condition: ir.Value, addresses: list[ir.Value]) -> list[ir.Value]:
         """The vectors at the addresses if condition is not 0, else zeros without reading them."""
-        before = self.builder.block
-        load, go_on = self.branch("!=", condition, 0)
-        self.builder.position_at_end(load)
-        loaded = [self.load(address) for address in addresses]
-        self.builder.branch(go_on)
-        self.builder.position_at_end(go_on)
-        return [self._phi([(self.zero, before), (value, load)]) for value in loaded]
+        return self.load_either(condition, addresses, [None] * len(addresses))
+
+    def load_either(
+        self, condition: ir.Value, addresses: list[ir.Value], others: list[ir.Value | None]
+    ) -> list[ir.Value]:
+        """The vectors at the addresses if condition is not 0, else those at the others, zeros for None. An address
+        that stands there several times is read once."""
+        yes, no = self.branch("!=", condition, 0)
+        after = self.builder.function.append_basic_block()
+        found = []
+        for block, places in ((yes, addresses), (no, others)):
+            self.builder.position_at_end(block)
+            read = {place: self.zero if place is None else self.load(place) for place in dict.fromkeys(places)}
+            found.append([read[place] for place in places])
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+        return [self._phi([(a, yes), (b, no)]) for a, b in zip(*found, strict=True)]
 
     def loop(
         self, count: ir.Value, initial: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
