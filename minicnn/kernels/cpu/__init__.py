@@ -86,6 +86,8 @@ KNOWS_BLOCKED = {
     "getitem": "blocked_joining",
     "add_at": "blocked_joining",
     "pad": "blocked_joining",
+    "batch_norm": "blocked_norm",
+    "batch_norm_gradient": "blocked_norm",
 }
 
 

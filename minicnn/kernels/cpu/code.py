@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,11 +33,27 @@ class Code:
         """The same for vectors of so many lanes: LLVM takes several registers where one is too short."""
         return Code(self.builder, self.dtype, lanes)
 
+    def wider(self) -> Code:
+        """The same for vectors of as many lanes in double precision."""
+        return Code(self.builder, "float64", self.lanes)
+
     def plus(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
         return self.builder.add(a, INT(b) if isinstance(b, int) else b)
 
     def times(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
         return self.builder.mul(a, INT(b) if isinstance(b, int) else b)
+
+    def minus_int(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.sub(a, b)
+
+    def either(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a if the integer condition is not 0, else b."""
+        return self.builder.select(self.builder.icmp_signed("!=", condition, INT(0)), a, b)
+
+    def at_most_int(self, a: ir.Value, most: ir.Value | int) -> ir.Value:
+        """The smaller of two integers."""
+        most = INT(most) if isinstance(most, int) else most
+        return self.builder.select(self.builder.icmp_signed("<", a, most), a, most)
 
     def divided(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Quotient and remainder of numbers that are not negative."""
@@ -126,9 +143,42 @@ class Code:
 
     def clip(self, value: ir.Value, cap: float) -> ir.Value:
         """min(max(value, 0), cap); NaN stays NaN."""
-        positive = self.builder.select(self.builder.fcmp_ordered("<=", value, self.zero), self.zero, value)
-        most = ir.Constant(self.vector, [float(cap)] * self.lanes)
-        return self.builder.select(self.builder.fcmp_ordered(">", positive, most), most, positive)
+        return self.at_most(self.at_least(value, 0), cap)
+
+    def at_least(self, value: ir.Value, low: float) -> ir.Value:
+        """max(value, low); NaN stays NaN."""
+        bound = self.all_lanes(low)
+        return self.builder.select(self.builder.fcmp_ordered("<=", value, bound), bound, value)
+
+    def at_most(self, value: ir.Value, high: float) -> ir.Value:
+        """min(value, high); NaN stays NaN."""
+        if high == math.inf:
+            return value
+        bound = self.all_lanes(high)
+        return self.builder.select(self.builder.fcmp_ordered(">", value, bound), bound, value)
+
+    def between(self, y: ir.Value, low: float, high: float) -> ir.Value:
+        """In each lane whether low < y < high: a mask of bits."""
+        inside = self.builder.fcmp_ordered(">", y, self.all_lanes(low))
+        if high == math.inf:
+            return inside
+        return self.builder.and_(inside, self.builder.fcmp_ordered("<", y, self.all_lanes(high)))
+
+    def where(self, mask: ir.Value, value: ir.Value) -> ir.Value:
+        """value in the lanes whose bit is set, else 0."""
+        return self.builder.select(mask, value, self.zero)
+
+    def store_mask(self, mask: ir.Value, address: ir.Value) -> None:
+        bits = self.builder.bitcast(mask, ir.IntType(self.lanes))
+        kind = ir.IntType(8 * mask_bytes(self.lanes))
+        bits = bits if bits.type == kind else self.builder.zext(bits, kind)
+        self.builder.store(bits, self.builder.inttoptr(address, kind.as_pointer()), align=1)
+
+    def load_mask(self, address: ir.Value) -> ir.Value:
+        bits = self._load(ir.IntType(8 * mask_bytes(self.lanes)), address, 1)
+        kind = ir.IntType(self.lanes)
+        bits = bits if bits.type == kind else self.builder.trunc(bits, kind)
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.lanes))
 
     def keep_positive(self, value: ir.Value, place: ir.Value) -> tuple[ir.Value, ir.Value]:
         """In each lane: value and place where value > 0; else 0 (NaN stays NaN) and −1."""
@@ -168,6 +218,27 @@ class Code:
 
     def minus(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fsub(a, b)
+
+    def over(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fdiv(a, b)
+
+    def root(self, value: ir.Value) -> ir.Value:
+        return self._builtin("llvm.sqrt", self.vector, [value])
+
+    def all_lanes(self, number: float) -> ir.Constant:
+        return ir.Constant(self.vector, [float(number)] * self.lanes)
+
+    def count(self, number: ir.Value) -> ir.Value:
+        """An integer as a number in all lanes."""
+        return self.splat(self.builder.sitofp(number, self.element))
+
+    def widen(self, value: ir.Value) -> ir.Value:
+        """float32 in double precision: a vector of wider()."""
+        return self.builder.fpext(value, ir.VectorType(ir.DoubleType(), self.lanes))
+
+    def narrow(self, value: ir.Value) -> ir.Value:
+        """Double precision rounded to float32."""
+        return self.builder.fptrunc(value, ir.VectorType(ir.FloatType(), self.lanes))
 
     def sum_lanes(self, value: ir.Value) -> ir.Value:
         """The sum of all lanes, as a tree: `reassoc` leaves its order to LLVM, which fixes it when it compiles."""
@@ -231,6 +302,39 @@ class Code:
         self.builder.position_at_end(after)
         return [self._phi([(a, before), (b, end)]) for a, b in zip(initial, new, strict=True)]
 
+    def stream(
+        self, count: ir.Value, at: list[tuple[ir.Value, int]], sums: int,
+        emit: Callable[[list[ir.Value], list[ir.Value]], list[ir.Value]], ways: int = 4,
+    ) -> list[ir.Value]:  # fmt: skip
+        """totals = emit(addresses, totals), `count` times; returns the totals. at: where each address begins, and how
+        many bytes it moves each time.
+
+        There are `sums` totals, vectors that begin as 0. They are taken in `ways` ways at once, as an addition would
+        else wait for the one before, and added up at the end, in a fixed order.
+        """
+        steps = [step for _, step in at]
+
+        def several(ways: int) -> Callable[[ir.Value, list[ir.Value]], list[ir.Value]]:
+            def body(i: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+                here, totals = carried[: len(at)], carried[len(at) :]
+                for way in range(ways):
+                    own = slice(way * sums, (way + 1) * sums)
+                    moved = [self.plus(address, way * step) for address, step in zip(here, steps, strict=True)]
+                    totals[own] = emit(moved, totals[own])
+                moved = [self.plus(address, ways * step) for address, step in zip(here, steps, strict=True)]
+                return moved + totals
+
+            return body
+
+        rounds = self.builder.sdiv(count, INT(ways))
+        rest = self.builder.sub(count, self.times(rounds, ways))
+        carried = self.loop(rounds, [*(start for start, _ in at), *[self.zero] * (sums * ways)], several(ways))
+        totals = self.loop(rest, carried, several(1))[len(at) :]
+        while len(totals) > sums:
+            half = len(totals) // 2
+            totals = [self.add(a, b) for a, b in zip(totals[:half], totals[half:], strict=True)]
+        return totals
+
     def cover_rows(
         self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
         emit: Callable[[Code, list[ir.Value], ir.Value], None],
@@ -279,3 +383,8 @@ class Code:
         for value, block in incoming:
             phi.add_incoming(value, block)
         return phi
+
+
+def mask_bytes(lanes: int) -> int:
+    """Bytes that a mask of so many bits takes in memory."""
+    return max(1, lanes // 8)

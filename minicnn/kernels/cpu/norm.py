@@ -72,7 +72,7 @@ def batch_norm_gradient(
     gy: np.ndarray, x: np.ndarray, y: Any, w: Any, mean: np.ndarray, var: np.ndarray, eps: float, cap: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """gx (N, C, ...), gw, gb (C,), from gy where 0 < y < cap; from all of it if cap is None."""
-    gx, gw, gb = np.empty(x.shape, x.dtype), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    gx, gw, gb = np.empty(x.shape, x.dtype), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     flat = _flat(gy)
     y = flat if cap is None else _flat(y)
     numbers = np.array([eps, math.inf if cap is None else cap])

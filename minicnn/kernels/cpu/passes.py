@@ -27,7 +27,12 @@ def run(items: int, bytes_moved: int, micro_kernel: Callable[..., None], words: 
     numbers = np.array([address_of(w) if isinstance(w, np.ndarray) else w for w in words], np.int64)
     code = address("float32", micro_kernel, **shape)
     threads = 1 if bytes_moved < SMALL else get_num_threads()
-    parallel_for(items, _pass, code, address_of(numbers), threads=threads)
+    start(items, threads, code, numbers)
+
+
+def start(items: int, threads: int, micro_kernel: int, words: np.ndarray) -> None:
+    """The same for a micro-kernel given by its address, and words that are all numbers."""
+    parallel_for(items, _pass, micro_kernel, address_of(words), threads=threads)
 
 
 @jit
