@@ -67,7 +67,7 @@ def conv2d_relu_max_pool2d_gradient(
     needs: tuple[bool, bool, bool],
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """The gradients in x, w and b, each None unless needed."""
-    if not _in_blocks(x.shape, w.shape[0], window, groups, x, indices):
+    if not _in_blocks(x.shape, indices.shape[1], window, groups, x, indices):
         gy, indices, x = map(plain, (gy, indices, x))
         return conv.conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs)
     size = (x.shape[2], x.shape[3])

@@ -178,7 +178,10 @@ def test_fused_with_relu_and_pooling():
     assert np.array_equal(plain(indices), winners)
     g = np.random.default_rng(1).standard_normal(expected.shape).astype(np.float32)
     for needs in ((True, True, True), (False, True, False), (True, False, False), (False, False, True)):
-        found = cpu.conv2d_relu_max_pool2d_gradient(blocked(g), indices, blocked(x), w, window, groups, pool, needs)
+        weights = w if needs[0] else None  # as the op gives it
+        found = cpu.conv2d_relu_max_pool2d_gradient(
+            blocked(g), indices, blocked(x), weights, window, groups, pool, needs
+        )
         right = reference.conv2d_relu_max_pool2d_gradient(g, winners, x, w, window, groups, pool, needs)
         assert [a is None for a in found] == [a is None for a in right]
         for a, e in zip(found, right, strict=True):
