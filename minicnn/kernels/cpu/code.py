@@ -335,6 +335,13 @@ class Code:
             totals = [self.add(a, b) for a, b in zip(totals[:half], totals[half:], strict=True)]
         return totals
 
+    def when(self, condition: ir.Value, values: list[ir.Value], step: Callable[..., list[ir.Value]]) -> list[ir.Value]:
+        """step(values) if the condition (one bit) holds, else the values."""
+        before = self.builder.block
+        with self.builder.if_then(condition):
+            new, end = step(values), self.builder.block
+        return [a if a is b else self._phi([(a, before), (b, end)]) for a, b in zip(values, new, strict=True)]
+
     def cover_rows(
         self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
         emit: Callable[[Code, list[ir.Value], ir.Value], None],
