@@ -4,7 +4,7 @@ Here blocks begin: an image that comes as planes leaves as blocks if there is en
 block. From there on kernels hand blocks to each other, until something asks for the planes.
 
     planes      small images, few channels, groups that are no blocks, windows as large as the image, float64
-    blocks      dense convolutions of at least 16 channels, or of the planes of a photograph
+    blocks      dense convolutions of at least 16 channels, or of the planes of a photograph; depthwise ones
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import cpu
 from ..window import Pair, Window
-from . import blocked_conv, conv
+from . import blocked_conv, blocked_depthwise, conv
 from .blocked import BLOCK, Blocked, plain
 
 WORTH = 1 << 20  # multiply-adds from which on planes are made into blocks
@@ -24,15 +24,17 @@ WORTH = 1 << 20  # multiply-adds from which on planes are made into blocks
 
 def conv2d(x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int) -> Any:
     """x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q)."""
-    if _in_blocks(x.shape, w.shape[0], window, groups, x):
-        return blocked_conv.conv2d(x, w, b, window, groups)
+    home = _home(x.shape, w.shape[0], window, groups, x)
+    if home:
+        return home.conv2d(x, w, b, window, groups)
     return conv.conv2d(plain(x), w, b, window, groups)
 
 
 def conv2d_act(x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, cap: float) -> Any:
     """min(max(conv2d(x, w, b), 0), cap)."""
-    if _in_blocks(x.shape, w.shape[0], window, groups, x):
-        return blocked_conv.conv2d(x, w, b, window, groups, cap)
+    home = _home(x.shape, w.shape[0], window, groups, x)
+    if home:
+        return home.conv2d(x, w, b, window, groups, cap)
     return conv.conv2d_act(plain(x), w, b, window, groups, cap)
 
 
@@ -41,15 +43,17 @@ def conv_transpose2d(
 ) -> Any:
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
     shape = (gy.shape[0], groups * w.shape[1], *output_size)
-    if _in_blocks(shape, w.shape[0], window, groups, gy) and shape[1] > blocked_conv.PLANES:
-        return blocked_conv.conv_transpose2d(gy, w, b, window, groups, output_size)
+    home = _home(shape, w.shape[0], window, groups, gy)
+    if home and shape[1] > blocked_conv.PLANES:
+        return home.conv_transpose2d(gy, w, b, window, groups, output_size)
     return conv.conv_transpose2d(plain(gy), w, b, window, groups, output_size)
 
 
 def conv2d_weight(x: Any, gy: Any, window: Window, groups: int, bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S): the adjoint of conv2d in w; and in b, or None."""
-    if _in_blocks(x.shape, gy.shape[1], window, groups, x, gy):
-        return blocked_conv.conv2d_weight(x, gy, window, groups, bias)
+    home = _home(x.shape, gy.shape[1], window, groups, x, gy)
+    if home:
+        return home.conv2d_weight(x, gy, window, groups, bias)
     return conv.conv2d_weight(plain(x), plain(gy), window, groups, bias)
 
 
@@ -57,8 +61,9 @@ def conv2d_relu_max_pool2d(
     x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, pool: Window
 ) -> tuple[Any, Any]:
     """relu_max_pool2d(conv2d(x, w, b)) and the winners."""
-    if _in_blocks(x.shape, w.shape[0], window, groups, x):
-        return cpu.relu_max_pool2d(blocked_conv.conv2d(x, w, b, window, groups), pool)
+    home = _home(x.shape, w.shape[0], window, groups, x)
+    if home:
+        return cpu.relu_max_pool2d(home.conv2d(x, w, b, window, groups), pool)
     return conv.conv2d_relu_max_pool2d(plain(x), w, b, window, groups, pool)
 
 
@@ -67,7 +72,7 @@ def conv2d_relu_max_pool2d_gradient(
     needs: tuple[bool, bool, bool],
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """The gradients in x, w and b, each None unless needed."""
-    if not _in_blocks(x.shape, indices.shape[1], window, groups, x, indices):
+    if not _home(x.shape, indices.shape[1], window, groups, x, indices):
         gy, indices, x = map(plain, (gy, indices, x))
         return conv.conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs)
     size = (x.shape[2], x.shape[3])
@@ -79,20 +84,23 @@ def conv2d_relu_max_pool2d_gradient(
     return gx, gw if needs[1] else None, gb
 
 
-def _in_blocks(x_shape: tuple[int, ...], outputs: int, window: Window, groups: int, *arrays: Any) -> bool:
-    """Whether the convolution of images of x_shape to `outputs` channels is one for blocks."""
+def _home(x_shape: tuple[int, ...], outputs: int, window: Window, groups: int, *arrays: Any) -> Any:
+    """The module that convolves images of x_shape to `outputs` channels in blocks; None if that is better not done."""
     n, channels, *size = x_shape
     rows, cols = window.output_size((size[0], size[1]))
     if arrays[0].dtype != np.float32 or 0 in (n, channels, outputs, rows, cols) or 0 in size:
-        return False
+        return None
     if window.kernel == tuple(size) and (rows, cols) == (1, 1) and groups == 1:
-        return False  # a linear layer
-    if groups > 1:
-        whole = channels % (groups * BLOCK) == 0 and outputs % (groups * BLOCK) == 0
-        given = whole
-    else:
+        return None  # a linear layer
+    home: Any = blocked_conv
+    if groups == 1:
         whole = outputs >= BLOCK and (channels >= BLOCK or channels <= blocked_conv.PLANES)
         given = outputs >= BLOCK // 2 or channels >= BLOCK
+    elif groups == channels == outputs:
+        home, whole, given = blocked_depthwise, channels >= BLOCK, channels >= BLOCK // 2
+    else:
+        whole = given = channels % (groups * BLOCK) == 0 and outputs % (groups * BLOCK) == 0
     if any(type(a) is Blocked for a in arrays):
-        return given
-    return whole and n * rows * cols * outputs * (channels // groups) * math.prod(window.kernel) >= WORTH
+        return home if given else None
+    enough = n * rows * cols * outputs * (channels // groups) * math.prod(window.kernel) >= WORTH
+    return home if whole and enough else None

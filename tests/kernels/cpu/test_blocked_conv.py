@@ -8,6 +8,7 @@ import pytest
 from minicnn.kernels import cpu, reference
 from minicnn.kernels.cpu import (
     blocked_conv,
+    blocked_depthwise,
     blocked_plans,
     blocked_tiles,
     blocked_weights,
@@ -152,17 +153,22 @@ def test_a_block_is_a_whole_number_of_vectors():
 
 
 def test_who_chooses_blocks(monkeypatch):
-    def in_blocks(shape, outputs, kernel=(3, 3), groups=1, dtype=np.float32, padding=1, given=False):
+    def home(shape, outputs, kernel=(3, 3), groups=1, dtype=np.float32, padding=1, given=False):
         x = np.zeros(shape, dtype)
         window = make_window(shape[2:], kernel, 1, padding, 1, False)
-        return convolution._in_blocks(shape, outputs, window, groups, blocked(x) if given else x)
+        return convolution._home(shape, outputs, window, groups, blocked(x) if given else x)
+
+    def in_blocks(*args, **kwargs):
+        return home(*args, **kwargs) is blocked_conv
 
     assert in_blocks((2, 16, 8, 8), 16)
     assert not in_blocks((2, 16, 8, 8), 16, dtype=np.float64)
     assert in_blocks((2, 3, 8, 8), 16) and not in_blocks((2, 6, 8, 8), 16)  # planes of a photograph, or of LeNet's
     assert not in_blocks((2, 16, 8, 8), 10) and in_blocks((2, 16, 8, 8), 10, given=True)
     assert in_blocks((2, 64, 8, 8), 32, groups=2) and not in_blocks((2, 64, 8, 8), 32, groups=4)
-    assert not in_blocks((2, 64, 8, 8), 64, groups=64)
+    assert home((2, 64, 8, 8), 64, groups=64) is blocked_depthwise
+    assert home((2, 8, 8, 8), 8, groups=8) is None and home((2, 8, 8, 8), 8, groups=8, given=True) is blocked_depthwise
+    assert home((2, 16, 8, 8), 32, groups=16, given=True) is None  # two outputs for each channel
     assert not in_blocks((2, 16, 3, 3), 16, padding=0)  # the window is the image
     assert not in_blocks((0, 16, 8, 8), 16)
     monkeypatch.setattr(convolution, "WORTH", 2 * 64 * 16 * 16 * 9 + 1)

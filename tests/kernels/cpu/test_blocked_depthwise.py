@@ -7,10 +7,10 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from minicnn.kernels import reference
+from minicnn.kernels import cpu, reference
 from minicnn.kernels.cpu import blocked_depthwise as depthwise
+from minicnn.kernels.cpu import convolution, microkernels, threads
 from minicnn.kernels.cpu import depthwise_tiles as tiles
-from minicnn.kernels.cpu import microkernels, threads
 from minicnn.kernels.cpu.blocked import Blocked, blocked, plain
 from minicnn.kernels.window import Window, same_padding
 
@@ -221,3 +221,19 @@ def test_nothing_to_compute():
     assert gw.shape == (0, 1, 3, 3) and gb.shape == (0,)
     gy = blocked(np.ones((1, 3, 1, 5), np.float32))  # its one row is the padding's
     assert depthwise.conv_transpose2d(gy, np.ones((3, 1, 3, 3), np.float32), None, win, 3, (0, 5)).shape == (1, 3, 0, 5)
+
+
+def test_the_book_sends_depthwise_convolutions_here(monkeypatch):
+    monkeypatch.setattr(convolution, "WORTH", 0)
+    _, c, size, win = CASES["3x3 stride 2"]
+    x, w, b, gy = data(CASES["3x3 stride 2"])
+    for image, gradient in ((x, gy), (blocked(x), blocked(gy))):
+        results = (
+            (cpu.conv2d(image, w, b, win, c), depthwise.conv2d(x, w, b, win, c)),
+            (cpu.conv2d_act(image, w, b, win, c, 0.75), depthwise.conv2d(x, w, b, win, c, 0.75)),
+            (cpu.conv_transpose2d(gradient, w, b, win, c, size), depthwise.conv_transpose2d(gy, w, b, win, c, size)),
+        )
+        for actual, right in results:
+            assert type(actual) is Blocked and np.array_equal(plain(actual), plain(right))
+        found, right = cpu.conv2d_weight(image, gradient, win, c, True), depthwise.conv2d_weight(x, gy, win, c, True)
+        assert all(map(np.array_equal, found, right))
