@@ -82,6 +82,8 @@ KNOWS_BLOCKED = {
     "adaptive_avg_pool2d": "blocked_pool",
     "adaptive_avg_pool2d_transpose": "blocked_pool",
     "adaptive_max_pool2d": "blocked_pool",
+    "local_response_norm": "blocked_lrn",
+    "local_response_norm_gradient": "blocked_lrn",
     "concat": "blocked_joining",
     "getitem": "blocked_joining",
     "add_at": "blocked_joining",

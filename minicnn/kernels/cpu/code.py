@@ -207,6 +207,20 @@ class Code:
         bits = self.builder.and_(self.builder.bitcast(value, mask.type), mask)
         return self.builder.bitcast(bits, value.type)
 
+    def bits(self, value: ir.Value) -> ir.Value:
+        """What numbers of 4 bytes look like as integers."""
+        return self.builder.bitcast(value, ir.VectorType(INT32, self.lanes))
+
+    def from_bits(self, bits: ir.Value) -> ir.Value:
+        return self.builder.bitcast(bits, self.vector)
+
+    def constant_bits(self, value: int) -> ir.Constant:
+        return self._places([value] * self.lanes)
+
+    def everywhere(self, condition: ir.Value) -> ir.Value:
+        """Whether a comparison holds in all lanes, one bit."""
+        return self._call(f"llvm.vector.reduce.and.v{self.lanes}i1", ir.IntType(1), [condition])
+
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         return self._builtin("llvm.fmuladd", self.vector, [a, b, c])
 
@@ -284,6 +298,22 @@ class Code:
             self.builder.branch(after)
         self.builder.position_at_end(after)
         return [self._phi([(a, yes), (b, no)]) for a, b in zip(*found, strict=True)]
+
+    def choose(
+        self, condition: ir.Value, yes: Callable[[], list[ir.Value]], no: Callable[[], list[ir.Value]]
+    ) -> list[ir.Value]:
+        """What yes() gives if the condition (one bit) holds, else what no() gives; only that one is run."""
+        starts = [self.builder.function.append_basic_block() for _ in range(2)]
+        self.builder.cbranch(condition, *starts)
+        after = self.builder.function.append_basic_block()
+        results = []
+        for start, emit in zip(starts, (yes, no), strict=True):
+            self.builder.position_at_end(start)
+            values = emit()
+            results.append([(value, self.builder.block) for value in values])
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+        return [self._phi([*pair]) for pair in zip(*results, strict=True)]
 
     def loop(
         self, count: ir.Value, initial: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
