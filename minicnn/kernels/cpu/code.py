@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-INT32 = ir.IntType(32)
-INT = ir.IntType(64)  # addresses, counts and offsets in bytes
+from .flow import INT, INT32, Flow
 
 
-class Code:
+class Code(Flow):
     """Emits instructions on vectors of `lanes` elements at addresses that are plain integers."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int):
-        self.builder, self.dtype, self.lanes = builder, dtype, lanes
+        super().__init__(builder)
+        self.dtype, self.lanes = dtype, lanes
         self.size = np.dtype(dtype).itemsize
         self.element = ir.FloatType() if self.size == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.element, self.lanes)
@@ -36,28 +36,6 @@ class Code:
     def wider(self) -> Code:
         """The same for vectors of as many lanes in double precision."""
         return Code(self.builder, "float64", self.lanes)
-
-    def plus(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
-        return self.builder.add(a, INT(b) if isinstance(b, int) else b)
-
-    def times(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
-        return self.builder.mul(a, INT(b) if isinstance(b, int) else b)
-
-    def minus_int(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self.builder.sub(a, b)
-
-    def either(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
-        """a if the integer condition is not 0, else b."""
-        return self.builder.select(self.builder.icmp_signed("!=", condition, INT(0)), a, b)
-
-    def at_most_int(self, a: ir.Value, most: ir.Value | int) -> ir.Value:
-        """The smaller of two integers."""
-        most = INT(most) if isinstance(most, int) else most
-        return self.builder.select(self.builder.icmp_signed("<", a, most), a, most)
-
-    def divided(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Quotient and remainder of numbers that are not negative."""
-        return self.builder.udiv(a, b), self.builder.urem(a, b)
 
     def at(self, start: ir.Value, row: int = 0, row_bytes: ir.Value | None = None, vector: int = 0) -> ir.Value:
         """The address of a vector in a row."""
@@ -273,12 +251,6 @@ class Code:
         kind = ir.FunctionType(ir.VoidType(), [INT] * len(args))
         self.builder.call(self.builder.inttoptr(address, kind.as_pointer()), args)
 
-    def branch(self, comparison: str, a: ir.Value, b: int) -> tuple[ir.Block, ir.Block]:
-        """Ends the block by a branch; returns the blocks where it goes if the comparison holds, and if not."""
-        yes, no = (self.builder.function.append_basic_block() for _ in range(2))
-        self.builder.cbranch(self.builder.icmp_signed(comparison, a, INT(b)), yes, no)
-        return yes, no
-
     def load_if(self, condition: ir.Value, addresses: list[ir.Value]) -> list[ir.Value]:
         """The vectors at the addresses if condition is not 0, else zeros without reading them."""
         return self.load_either(condition, addresses, [None] * len(addresses))
@@ -298,39 +270,6 @@ class Code:
             self.builder.branch(after)
         self.builder.position_at_end(after)
         return [self._phi([(a, yes), (b, no)]) for a, b in zip(*found, strict=True)]
-
-    def choose(
-        self, condition: ir.Value, yes: Callable[[], list[ir.Value]], no: Callable[[], list[ir.Value]]
-    ) -> list[ir.Value]:
-        """What yes() gives if the condition (one bit) holds, else what no() gives; only that one is run."""
-        starts = [self.builder.function.append_basic_block() for _ in range(2)]
-        self.builder.cbranch(condition, *starts)
-        after = self.builder.function.append_basic_block()
-        results = []
-        for start, emit in zip(starts, (yes, no), strict=True):
-            self.builder.position_at_end(start)
-            values = emit()
-            results.append([(value, self.builder.block) for value in values])
-            self.builder.branch(after)
-        self.builder.position_at_end(after)
-        return [self._phi([*pair]) for pair in zip(*results, strict=True)]
-
-    def loop(
-        self, count: ir.Value, initial: list[ir.Value], step: Callable[[ir.Value, list[ir.Value]], list[ir.Value]]
-    ) -> list[ir.Value]:
-        """values = initial; for i in range(count): values = step(i, values); returns values."""
-        before = self.builder.block
-        body, after = self.branch(">", count, 0)
-        self.builder.position_at_end(body)
-        i = self._phi([(INT(0), before)])
-        values = [self._phi([(value, before)]) for value in initial]
-        new = step(i, values)
-        following, end = self.builder.add(i, INT(1)), self.builder.block
-        self.builder.cbranch(self.builder.icmp_signed("<", following, count), body, after)
-        for phi, value in zip([i, *values], [following, *new], strict=True):
-            phi.add_incoming(value, end)
-        self.builder.position_at_end(after)
-        return [self._phi([(a, before), (b, end)]) for a, b in zip(initial, new, strict=True)]
 
     def stream(
         self, count: ir.Value, at: list[tuple[ir.Value, int]], sums: int,
@@ -364,13 +303,6 @@ class Code:
             half = len(totals) // 2
             totals = [self.add(a, b) for a, b in zip(totals[:half], totals[half:], strict=True)]
         return totals
-
-    def when(self, condition: ir.Value, values: list[ir.Value], step: Callable[..., list[ir.Value]]) -> list[ir.Value]:
-        """step(values) if the condition (one bit) holds, else the values."""
-        before = self.builder.block
-        with self.builder.if_then(condition):
-            new, end = step(values), self.builder.block
-        return [a if a is b else self._phi([(a, before), (b, end)]) for a, b in zip(values, new, strict=True)]
 
     def cover_rows(
         self, rows: ir.Value, width: ir.Value, start: list[ir.Value], step: list[ir.Value],
@@ -414,12 +346,6 @@ class Code:
         self.loop(self.builder.sdiv(self.plus(width, -1), INT(self.lanes)), [], cover)
         emit(self, row, self.plus(width, -self.lanes))
         return [self.plus(a, b) for a, b in zip(row, step, strict=True)]
-
-    def _phi(self, incoming: list[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
-        phi = self.builder.phi(incoming[0][0].type)
-        for value, block in incoming:
-            phi.add_incoming(value, block)
-        return phi
 
 
 def mask_bytes(lanes: int) -> int:
