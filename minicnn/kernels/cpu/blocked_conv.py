@@ -31,6 +31,7 @@ import numpy as np
 
 from ..window import Pair, Window
 from . import blocked_bands as bands
+from . import blocked_winograd as winograd
 from .arguments import Fixed
 from .blocked import BLOCK, Blocked, blocked
 from .blocked_plans import Plan, Shape, plan_convolution, plan_gradient
@@ -50,9 +51,17 @@ def conv2d(
     x, planar = _readable(x, groups)
     size = window.output_size((x.shape[2], x.shape[3]))
     y = Blocked.empty((x.shape[0], w.shape[0], *size))
-    plan = _forward(x.shape, w.shape, window, groups, planar, get_num_threads(), cap)
+    by_winograd = not planar and winograd.fits(window, groups, size)
+    plan = _forward(x.shape, w.shape, window, groups, planar, get_num_threads(), cap, by_winograd)
     weights = _weights(w.shape, groups)
-    _correlate(plan, x, _layout(weights, weights), w, w.shape[0] // groups, w.shape[1], b, y)
+    packed = _packed(plan, _layout(weights, weights), w, w.shape[0] // groups, w.shape[1])
+    bias = _bias(b, y.shape[1], groups)
+    if by_winograd:
+        padding = window.pad[0][0], window.pad[1][0]
+        tiles = winograd.plan_convolution(x.shape, w.shape[0], size, padding, plan.threads, cap)
+        winograd.correlate(tiles, _numbers(x), packed, False, bias, _numbers(y))
+    else:
+        _correlate(plan, x, packed, bias, y)
     return y
 
 
@@ -62,12 +71,21 @@ def conv_transpose2d(
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
     gy = blocked(gy)
     gx = Blocked.empty((gy.shape[0], groups * w.shape[1], *output_size))
-    parts, layouts = _backward(gy.shape, w.shape, window, groups, output_size, get_num_threads())
+    bias = _bias(b, gx.shape[1], groups)
+    by_winograd = winograd.fits(window, groups, output_size)
+    parts, layouts = _backward(gy.shape, w.shape, window, groups, output_size, get_num_threads(), by_winograd)
     if None in parts:
-        gx.blocks()[...] = 0 if b is None else _bias(b, gx.shape[1], groups).reshape(1, -1, 1, 1, BLOCK)
+        gx.blocks()[...] = bias.reshape(1, -1, 1, 1, BLOCK)
     for plan, layout in zip(parts, layouts, strict=True):
-        if plan is not None:
-            _correlate(plan, gy, layout, w, w.shape[1], w.shape[0] // groups, b, gx)
+        if plan is None:
+            continue
+        packed = _packed(plan, layout, w, w.shape[1], w.shape[0] // groups)
+        if by_winograd:
+            padding = 2 - window.pad[0][0], 2 - window.pad[1][0]
+            tiles = winograd.plan_convolution(gy.shape, gx.shape[1], output_size, padding, plan.threads, None)
+            winograd.correlate(tiles, _numbers(gy), packed, True, bias, _numbers(gx))
+        else:
+            _correlate(plan, gy, packed, bias, gx)
     return gx
 
 
@@ -76,12 +94,19 @@ def conv2d_weight(x: Any, gy: Any, window: Window, groups: int, bias: bool) -> t
     x, planar = _readable(x, groups)
     gy = blocked(gy)
     inputs, outputs = x.shape[1] // groups, gy.shape[1] // groups
-    plan = _for_weights(x.shape, gy.shape, window, groups, planar, get_num_threads())
+    size = (gy.shape[2], gy.shape[3])
+    by_winograd = not planar and winograd.fits(window, groups, size)
+    plan = _for_weights(x.shape, gy.shape, window, groups, planar, get_num_threads(), by_winograd)
     gw = empty((gy.shape[1], inputs, *window.kernel))
     sums = empty((plan.packed_size,))
-    work = scratch(plan.threads, plan.work_size, np.float32)
-    parallel_for(plan.items, bands.gradient, plan.numbers, plan.tables, _numbers(x), _numbers(gy), sums, work,
-                 threads=plan.threads)  # fmt: skip
+    if by_winograd:
+        padding = window.pad[0][0], window.pad[1][0]
+        tiles = winograd.plan_gradient(x.shape, gy.shape[1], size, padding, plan.threads)
+        winograd.weight_gradient(tiles, _numbers(x), _numbers(gy), sums)
+    else:
+        work = scratch(plan.threads, plan.work_size, np.float32)
+        parallel_for(plan.items, bands.gradient, plan.numbers, plan.tables, _numbers(x), _numbers(gy), sums, work,
+                     threads=plan.threads)  # fmt: skip
     p = plan.numbers.array[0]
     order = order_of(*window.kernel, int(p["in_blocks"]), int(p["vector"]))
     parallel_for(groups * int(p["parts"]), unpack, plan.numbers, order.unpacking, sums, outputs, inputs, gw.reshape(-1),
@@ -111,10 +136,8 @@ def _numbers(x: Any) -> np.ndarray:
     return flat if flat.flags.carray else flat.copy()
 
 
-def _correlate(
-    plan: Plan, x: Any, layout: Fixed, w: np.ndarray, outputs: int, inputs: int, b: np.ndarray | None, y: Blocked
-) -> None:
-    """The plan's part of y = b + x * w; w has so many outputs and inputs in a group, and stands as layout says."""
+def _packed(plan: Plan, layout: Fixed, w: np.ndarray, outputs: int, inputs: int) -> np.ndarray:
+    """w in the order of the tiles; it has so many outputs and inputs in a group, and stands as layout says."""
     a = empty((plan.packed_size,))
     p = plan.numbers.array[0]
     groups = int(p["groups"])
@@ -123,9 +146,14 @@ def _correlate(
         order = order_of(*w.shape[2:], 1, BLOCK)
     parallel_for(groups * int(p["parts"]), pack, plan.numbers, _plain(w), layout, order.packing, outputs, inputs,
                  w.shape[2] * w.shape[3], a, threads=1 if a.size < SMALL else plan.threads)  # fmt: skip
+    return a
+
+
+def _correlate(plan: Plan, x: Any, packed: np.ndarray, bias: np.ndarray, y: Blocked) -> None:
+    """The plan's part of y = bias + x * w."""
     work = scratch(plan.threads, plan.work_size, np.float32)
-    parallel_for(plan.items, bands.convolve, plan.numbers, plan.tables, _numbers(x), a, _bias(b, y.shape[1], groups),
-                 y.blocks().reshape(-1), work, threads=plan.threads)  # fmt: skip
+    parallel_for(plan.items, bands.convolve, plan.numbers, plan.tables, _numbers(x), packed, bias, _numbers(y), work,
+                 threads=plan.threads)  # fmt: skip
 
 
 def _plain(w: np.ndarray) -> np.ndarray:
@@ -143,17 +171,18 @@ def _bias(b: np.ndarray | None, outputs: int, groups: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    x_shape: Shape, w_shape: Shape, window: Window, groups: int, planar: bool, threads: int, cap: float | None
-) -> Plan:
+    x_shape: Shape, w_shape: Shape, window: Window, groups: int, planar: bool, threads: int, cap: float | None,
+    only_packs: bool,
+) -> Plan:  # fmt: skip
     y_shape = (x_shape[0], w_shape[0], *window.output_size((x_shape[2], x_shape[3])))
     taps = _taps(window, 0), _taps(window, 1)
     return plan_convolution(x_shape, planar, w_shape[0], groups, taps, window.stride, y_shape, (0, 0), (1, 1), threads,
-                            cap)  # fmt: skip
+                            cap, only_packs)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
 def _backward(
-    gy_shape: Shape, w_shape: Shape, window: Window, groups: int, size: Pair, threads: int
+    gy_shape: Shape, w_shape: Shape, window: Window, groups: int, size: Pair, threads: int, only_packs: bool
 ) -> tuple[list[Plan | None], list[Fixed]]:
     """The rows of x with equal (h + pad) mod stride meet the same taps: conv.py does the same with planes."""
     shape = (gy_shape[0], groups * w_shape[1], *size)
@@ -166,7 +195,7 @@ def _backward(
             if len(range(top, size[0], window.stride[0])) * len(range(left, size[1], window.stride[1])):
                 plans.append(
                     plan_convolution(gy_shape, False, shape[1], groups, (row_taps, col_taps), (1, 1), shape,
-                                     (top, left), window.stride, threads, None)
+                                     (top, left), window.stride, threads, None, only_packs)
                     if part.size else None
                 )  # fmt: skip
                 layouts.append(_layout(weights, part))
@@ -174,6 +203,8 @@ def _backward(
 
 
 @functools.lru_cache(maxsize=1024)
-def _for_weights(x_shape: Shape, gy_shape: Shape, window: Window, groups: int, planar: bool, threads: int) -> Plan:
+def _for_weights(
+    x_shape: Shape, gy_shape: Shape, window: Window, groups: int, planar: bool, threads: int, only_packs: bool
+) -> Plan:
     taps = _taps(window, 0), _taps(window, 1)
-    return plan_gradient(x_shape, planar, gy_shape[1], groups, taps, window.stride, gy_shape, threads)
+    return plan_gradient(x_shape, planar, gy_shape[1], groups, taps, window.stride, gy_shape, threads, only_packs)

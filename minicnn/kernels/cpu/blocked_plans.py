@@ -48,9 +48,12 @@ class Plan(NamedTuple):
 
 def plan_convolution(
     x_shape: Shape, planar: bool, outputs: int, groups: int, taps: tuple[Taps, Taps], step: Pair, y_shape: Shape,
-    start: Pair, y_step: Pair, threads: int, cap: float | None,
+    start: Pair, y_step: Pair, threads: int, cap: float | None, only_packs: bool,
 ) -> Plan:  # fmt: skip
-    """y[n, k, start + p·y_step] = Σ x[n, c, p·step + taps] · w, for all `outputs` channels k of y_shape."""
+    """y[n, k, start + p·y_step] = Σ x[n, c, p·step + taps] · w, for all `outputs` channels k of y_shape.
+
+    only_packs: the plan is for packing weights alone, and no tile is compiled for it.
+    """
     numbers = np.zeros(1, PASS).view(np.recarray)
     p = numbers[0]
     _reading(p, x_shape, planar, groups, taps, step, y_shape, start, y_step)
@@ -61,7 +64,7 @@ def plan_convolution(
         p.x_row, p.y_row = p.row, p.row
     _choose_bands(p, threads)
     _place_copy(p)
-    tables = _tap_offsets(p, taps), _convolve_tiles(p, planar, cap)
+    tables = _tap_offsets(p, taps), np.zeros(1, np.int64) if only_packs else _convolve_tiles(p, planar, cap)
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)
     items = groups * int(p.image_bands * p.row_bands * p.splits)
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads)
@@ -69,7 +72,7 @@ def plan_convolution(
 
 def plan_gradient(
     x_shape: Shape, planar: bool, outputs: int, groups: int, taps: tuple[Taps, Taps], step: Pair, y_shape: Shape,
-    threads: int,
+    threads: int, only_packs: bool,
 ) -> Plan:  # fmt: skip
     """gw[k, c, taps] = Σ x[n, c, p·step + taps] · gy[n, k, p], for gy of y_shape."""
     numbers = np.zeros(1, PASS).view(np.recarray)
@@ -89,6 +92,7 @@ def plan_gradient(
     tiles = [
         address("float32", gradient_tile, step=step_bytes, lines=lines, channels=channels, blocks=blocks)
         for blocks in (int(p.part_blocks), last)
+        if not only_packs
     ]
     p.units = len(units)
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)

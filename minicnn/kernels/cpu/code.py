@@ -205,6 +205,13 @@ class Code(Flow):
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)
 
+    def number(self, value: float) -> ir.Constant:
+        """The same number in all lanes."""
+        return ir.Constant(self.vector, [float(value)] * self.lanes)
+
+    def times_number(self, a: ir.Value, factor: float) -> ir.Value:
+        return self.builder.fmul(a, self.number(factor))
+
     def times_vector(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fmul(a, b)
 

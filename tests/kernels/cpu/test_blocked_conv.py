@@ -12,6 +12,7 @@ from minicnn.kernels.cpu import (
     blocked_plans,
     blocked_tiles,
     blocked_weights,
+    blocked_winograd,
     convolution,
     microkernels,
     threads,
@@ -42,6 +43,17 @@ CASES = {
 }
 CPUS = {"AVX-512": None, "AVX2": "haswell", "SSE": "nehalem"}
 TOLERANCE = 4e-6  # of the largest result: sums of up to 2880 products in float32
+BOUND = 2e-5  # the same, of Winograd's convolution
+SQUARES = {  # 3 × 3, stride 1
+    "whole tiles": (2, 32, 48, (8, 12), (3, 3), 1, 1, 1, 1),
+    "tiles over the edge": (3, 16, 16, (7, 9), (3, 3), 1, 1, 1, 1),
+    "one tile": (1, 16, 32, (4, 3), (3, 3), 1, 1, 1, 1),
+    "uneven padding": (2, 40, 24, (13, 10), (3, 3), 1, ((0, 2), (1, 0)), 1, 1),
+    "no padding": (2, 17, 33, (12, 9), (3, 3), 1, 0, 1, 1),
+    "padding beyond the window": (1, 16, 16, (5, 6), (3, 3), 1, 3, 1, 1),
+    "deep": (1, 320, 80, (7, 7), (3, 3), 1, 1, 1, 1),
+    "many bands": (3, 16, 16, (33, 40), (3, 3), 1, 1, 1, 1),
+}
 
 
 @pytest.fixture(params=[1, 2])
@@ -55,6 +67,12 @@ def all_work_is_worth_it(monkeypatch):
     monkeypatch.setattr(blocked_conv, "SMALL", 0)
 
 
+@pytest.fixture
+def direct(monkeypatch):
+    """Every convolution in the direct way."""
+    monkeypatch.setattr(blocked_winograd, "fits", lambda *args: False)
+
+
 def compile_for(monkeypatch, name):
     """The kind of CPU that tiles are chosen and compiled for, from now on in this test."""
     forget()
@@ -64,15 +82,16 @@ def compile_for(monkeypatch, name):
 
 def forget():
     for remembered in (microkernels.machine, microkernels.address, blocked_conv._forward, blocked_conv._backward,
-                       blocked_conv._for_weights, blocked_weights.order_of):  # fmt: skip
+                       blocked_conv._for_weights, blocked_weights.order_of, blocked_winograd.plan_convolution,
+                       blocked_winograd.plan_gradient):  # fmt: skip
         remembered.cache_clear()
 
 
-def close(found, expected, scale=None):
+def close(found, expected, scale=None, tolerance=TOLERANCE):
     found = plain(found)
     assert found.dtype == np.float32
     scale = abs(expected).max() if scale is None else scale
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * max(1e-30, scale))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1e-30, scale))
 
 
 def full_blocks_but_zeros(x):
@@ -90,7 +109,7 @@ def numbers(case):
     return *(a.astype(np.float32) for a in (x, w, gy, rng.standard_normal(k), rng.standard_normal(c))), window, groups
 
 
-def check(case):
+def check(case, tolerance=TOLERANCE):
     x, w, gy, b, bx, window, groups = numbers(case)
     size = x.shape[2:]
     wide = [a.astype(np.float64) for a in (x, w, gy, b, bx)]
@@ -99,32 +118,39 @@ def check(case):
     for image in images:
         y = blocked_conv.conv2d(image, w, b, window, groups)
         assert type(y) is Blocked
-        close(y, expected)
+        close(y, expected, tolerance=tolerance)
         full_blocks_but_zeros(y)
-        close(blocked_conv.conv2d(image, w, b, window, groups, 2.5), np.clip(expected, 0, 2.5), abs(expected).max())
-        close(blocked_conv.conv2d(image, w, None, window, groups), expected - wide[3][:, None, None])
+        close(
+            blocked_conv.conv2d(image, w, b, window, groups, 2.5),
+            np.clip(expected, 0, 2.5),
+            abs(expected).max(),
+            tolerance=tolerance,
+        )
+        close(
+            blocked_conv.conv2d(image, w, None, window, groups), expected - wide[3][:, None, None], tolerance=tolerance
+        )
         for gradient in (gy, blocked(gy)):
             gw, gb = blocked_conv.conv2d_weight(image, gradient, window, groups, True)
             for found, right in zip(
                 (gw, gb), reference.conv2d_weight(wide[0], wide[2], window, groups, True), strict=True
             ):
                 assert type(found) is np.ndarray
-                close(found, right)
+                close(found, right, tolerance=tolerance)
             assert blocked_conv.conv2d_weight(image, gradient, window, groups, False)[1] is None
     for gradient in (gy, blocked(gy)):
         gx = blocked_conv.conv_transpose2d(gradient, w, bx, window, groups, size)
-        close(gx, reference.conv_transpose2d(wide[2], wide[1], wide[4], window, groups, size))
+        close(gx, reference.conv_transpose2d(wide[2], wide[1], wide[4], window, groups, size), tolerance=tolerance)
         full_blocks_but_zeros(gx)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_all_three_passes_with_any_mix_of_planes_and_blocks(case, count):
+def test_all_three_passes_with_any_mix_of_planes_and_blocks(case, count, direct):
     check(case)
 
 
 @pytest.mark.parametrize("cpu_name", CPUS.values(), ids=CPUS)
 @pytest.mark.parametrize("band_bytes", [4000, 1 << 20])
-def test_every_kind_of_cpu_and_small_bands(cpu_name, band_bytes, monkeypatch):
+def test_every_kind_of_cpu_and_small_bands(cpu_name, band_bytes, direct, monkeypatch):
     compile_for(monkeypatch, cpu_name)
     monkeypatch.setattr(blocked_plans, "BAND_BYTES", band_bytes)
     monkeypatch.setattr(blocked_plans, "DEPTH", 96)  # sums in several pieces
@@ -134,6 +160,41 @@ def test_every_kind_of_cpu_and_small_bands(cpu_name, band_bytes, monkeypatch):
     finally:
         monkeypatch.undo()
         forget()
+
+
+@pytest.mark.parametrize("case", SQUARES.values(), ids=SQUARES)
+def test_winograd(case, count, monkeypatch):
+    """Within its bound; and it is no other path that is tested here."""
+    ran = []
+    for name in ("correlate", "weight_gradient"):
+        original = getattr(blocked_winograd, name)
+        monkeypatch.setattr(blocked_winograd, name, lambda *a, f=original, n=name: (ran.append(n), f(*a)))
+    check(case, BOUND)
+    assert set(ran) == {"correlate", "weight_gradient"}
+
+
+@pytest.mark.parametrize("cpu_name", CPUS.values(), ids=CPUS)
+@pytest.mark.parametrize("band_bytes", [100_000, 1 << 30])
+def test_winograd_on_every_kind_of_cpu_with_many_bands_and_one(cpu_name, band_bytes, monkeypatch):
+    compile_for(monkeypatch, cpu_name)
+    monkeypatch.setattr(blocked_winograd, "L2_BYTES", band_bytes)
+    try:
+        for case in SQUARES.values():
+            check(case, BOUND)
+    finally:
+        monkeypatch.undo()
+        forget()
+
+
+def test_winograd_is_not_worth_it_for_tiny_planes_and_made_for_no_other_window():
+    def fits(size, kernel=(3, 3), stride=1, dilation=1, groups=1):
+        window = make_window(size, kernel, stride, 1, dilation, False)
+        return blocked_winograd.fits(window, groups, window.output_size(size))
+
+    assert fits((3, 3)) and fits((7, 7)) and fits((224, 224))
+    assert not fits((2, 2)) and not fits((1, 9))
+    assert not fits((9, 9), kernel=(5, 5)) and not fits((9, 9), stride=2)
+    assert not fits((9, 9), dilation=2) and not fits((9, 9), groups=2)
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads(monkeypatch):
