@@ -90,6 +90,20 @@ KNOWS_BLOCKED = {
     "pad": "blocked_joining",
     "batch_norm": "blocked_norm",
     "batch_norm_gradient": "blocked_norm",
+    "relu": "blocked_elementwise",
+    "relu6": "blocked_elementwise",
+    "relu_mask": "blocked_elementwise",
+    "clip_mask": "blocked_elementwise",
+    "silu": "blocked_elementwise",
+    "silu_slope": "blocked_elementwise",
+    "hard_swish": "blocked_elementwise",
+    "hard_swish_slope": "blocked_elementwise",
+    "neg": "blocked_elementwise",
+    "copy": "blocked_elementwise",
+    "add": "blocked_elementwise",
+    "sub": "blocked_elementwise",
+    "mul": "blocked_elementwise",
+    "sum": "blocked_elementwise",
 }
 
 

@@ -34,7 +34,7 @@ from . import norm
 from .blocked import BLOCK, Blocked, blocked, plain
 from .code import Code, mask_bytes
 from .microkernels import address, machine
-from .stages import Geometry, Operand, Plan, Stage, geometry_of, image_operand
+from .stages import NUMBER, Geometry, Operand, Plan, Stage, geometry_of, image_operand
 from .threads import scratch
 
 # What each block has of its own, in rows of 16: in double precision, and in float32 for the pixels.
@@ -157,7 +157,7 @@ def _each(found: int) -> Operand:
 def _all(geometry: Geometry, found: int) -> tuple[Operand, ...]:
     """What the pieces of a block have found: where the first is, how many, how far from one to the next."""
     many, step = geometry.pieces(), geometry.blocks * FOUND
-    return Operand(0, block=FOUND, offset=found), Operand(-1, offset=many), Operand(-1, offset=step)
+    return Operand(0, block=FOUND, offset=found), Operand(NUMBER, offset=many), Operand(NUMBER, offset=step)
 
 
 def _set(own: np.ndarray, channels: int, rows: dict[int, Any]) -> None:

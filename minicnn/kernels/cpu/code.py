@@ -135,16 +135,20 @@ class Code(Flow):
         bound = self.all_lanes(high)
         return self.builder.select(self.builder.fcmp_ordered(">", value, bound), bound, value)
 
-    def between(self, y: ir.Value, low: float, high: float) -> ir.Value:
-        """In each lane whether low < y < high: a mask of bits."""
+    def between(self, y: ir.Value, low: Any, high: Any) -> ir.Value:
+        """In each lane whether low < y < high (numbers, or vectors): a mask of bits."""
         inside = self.builder.fcmp_ordered(">", y, self.all_lanes(low))
-        if high == math.inf:
+        if isinstance(high, float) and high == math.inf:
             return inside
         return self.builder.and_(inside, self.builder.fcmp_ordered("<", y, self.all_lanes(high)))
 
-    def where(self, mask: ir.Value, value: ir.Value) -> ir.Value:
-        """value in the lanes whose bit is set, else 0."""
-        return self.builder.select(mask, value, self.zero)
+    def at_or_above(self, value: ir.Value, low: float) -> ir.Value:
+        """In each lane whether value ≥ low: a mask of bits."""
+        return self.builder.fcmp_ordered(">=", value, self.all_lanes(low))
+
+    def where(self, mask: ir.Value, value: ir.Value, other: ir.Value | None = None) -> ir.Value:
+        """value in the lanes whose bit is set, else the other, or 0."""
+        return self.builder.select(mask, value, self.zero if other is None else other)
 
     def store_mask(self, mask: ir.Value, address: ir.Value) -> None:
         bits = self.builder.bitcast(mask, ir.IntType(self.lanes))
@@ -218,14 +222,28 @@ class Code(Flow):
     def minus(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fsub(a, b)
 
+    def negated(self, value: ir.Value) -> ir.Value:
+        return self.builder.fneg(value)
+
     def over(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fdiv(a, b)
 
     def root(self, value: ir.Value) -> ir.Value:
         return self._builtin("llvm.sqrt", self.vector, [value])
 
-    def all_lanes(self, number: float) -> ir.Constant:
-        return ir.Constant(self.vector, [float(number)] * self.lanes)
+    def all_lanes(self, number: Any) -> ir.Value:
+        """A number known now in all lanes; a vector as it is."""
+        return number if isinstance(number, ir.Value) else ir.Constant(self.vector, [float(number)] * self.lanes)
+
+    def times_power(self, value: ir.Value, power: ir.Value) -> ir.Value:
+        """value·2ᵏ in float32, where k is whole, −127 to 128, and power = k + 1.5·2²³: 0 and ∞ at the ends.
+
+        So large a number has k in its last bits; they go where a float has its exponent.
+        """
+        kind = ir.VectorType(INT32, self.lanes)
+        exponent = self.builder.add(self.builder.bitcast(power, kind), ir.Constant(kind, [127] * self.lanes))
+        shifted = self.builder.shl(exponent, ir.Constant(kind, [23] * self.lanes))
+        return self.builder.fmul(value, self.builder.bitcast(shifted, self.vector))
 
     def count(self, number: ir.Value) -> ir.Value:
         """An integer as a number in all lanes."""

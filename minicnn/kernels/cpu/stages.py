@@ -15,6 +15,7 @@ the order of the pieces, then results depend neither on the number of threads no
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +47,18 @@ class Geometry(NamedTuple):
 
 def geometry_of(shape: tuple[int, ...]) -> Geometry:
     """Of images (N, C, H, W)."""
+    return _geometry(shape, get_num_threads(), SMALL)
+
+
+@functools.cache
+def _geometry(shape: tuple[int, ...], threads: int, small: int) -> Geometry:
     images, blocks, pixels = shape[0], -(-shape[1] // BLOCK), shape[2] * shape[3]
-    threads = 1 if images * blocks * pixels * BLOCK < SMALL else get_num_threads()
-    return Geometry(images, blocks, pixels, threads)
+    return Geometry(images, blocks, pixels, 1 if images * blocks * pixels * BLOCK < small else threads)
 
 
 class Operand(NamedTuple):
     """Address of array number `array`, plus `offset`; and how many bytes it moves with each image, block, pixel and
-    piece. array −1: no array, the offset is a number for the micro-kernel."""
+    piece. NUMBER as array: the offset is no address but a number for the micro-kernel."""
 
     array: int
     image: int = 0
@@ -61,6 +66,9 @@ class Operand(NamedTuple):
     pixel: int = 0
     piece: int = 0
     offset: int = 0
+
+
+NUMBER = -1
 
 
 def image_operand(array: int, geometry: Geometry, pixel: int = PIXEL, offset: int = 0) -> Operand:
@@ -92,20 +100,17 @@ class Plan:
             ]
             rows = [_row(geometry, stage, 1) for stage in stages]
         self.rows = np.array(rows)
-        operands = [(HEAD + FIELDS * k + s * WIDTH, operand.array) for s, stage in enumerate(stages)
-                    for k, operand in enumerate(stage.operands) if operand.array >= 0]  # fmt: skip
-        self.addresses, self.arrays = np.array(operands).T
 
     def run(self, *arrays: np.ndarray) -> None:
-        rows = self.rows.copy()
-        rows.reshape(-1)[self.addresses] += np.array([address_of(a) for a in arrays])[self.arrays]
+        addresses = [address_of(a) for a in arrays]
         for stage, stages, items, threads in self.regions:
-            words = np.array([address_of(rows) + stage * 8 * WIDTH, stages])
+            words = np.array([address_of(self.rows) + stage * 8 * WIDTH, stages, 0, *addresses])
             start(items, threads, address("float32", run_stages), words)
 
 
-HEAD, FIELDS = 8, 5  # numbers in a row for the stage, and for each operand
+HEAD, FIELDS = 8, 6  # numbers in a row for the stage, and for each operand
 WIDTH = HEAD + FIELDS * OPERANDS
+ARRAYS = 3  # words before the addresses of the arrays; the last of them is 0, where a NUMBER begins
 
 
 def _row(geometry: Geometry, stage: Stage, repeat: int) -> list[int]:
@@ -115,15 +120,17 @@ def _row(geometry: Geometry, stage: Stage, repeat: int) -> list[int]:
     row = [stage.micro_kernel, repeat, first, step, geometry.blocks, geometry.pieces() // geometry.images]
     row += [geometry.pixels, stage.backwards]
     for operand in stage.operands:
-        row += [operand.offset, operand.image, operand.block, operand.pixel, operand.piece]
-    return row + [0] * (WIDTH - len(row))
+        place = 8 * (ARRAYS + operand.array)
+        row += [place, operand.offset, operand.image, operand.block, operand.pixel, operand.piece]
+    nothing = [8 * (ARRAYS + NUMBER), 0, 0, 0, 0, 0]
+    return row + nothing * (OPERANDS - len(stage.operands))
 
 
 # --- the micro-kernel that calls the others ---------------------------------------------------------------------------
 
 
 def run_stages(code, share, first, last, words):
-    """For each item: for each row of numbers its micro-kernel, `repeat` times. words: the rows, and how many."""
+    """For each item: for each row of numbers its micro-kernel, `repeat` times. words: the rows, how many, 0, arrays."""
     rows, stages = code.load_ints(words, 2)
     backwards = code.load_int(code.plus(rows, 8 * (HEAD - 1)))  # 0 or 1, as the first stage is
     items = code.minus_int(last, first)
@@ -145,7 +152,7 @@ def run_stages(code, share, first, last, words):
                 moves = (image, block, pixel, number)
                 operands = [code.plus(at[0], 8 * (HEAD + FIELDS * k)) for k in range(OPERANDS)]
                 count = code.at_most_int(code.minus_int(pixels, pixel), PIECE)
-                code.call(micro_kernel, [count, *(_address(code, o, moves) for o in operands)])
+                code.call(micro_kernel, [count, *(_address(code, words, o, moves) for o in operands)])
                 return nothing
 
             code.loop(repeat, [], each_piece)
@@ -157,9 +164,10 @@ def run_stages(code, share, first, last, words):
     code.loop(items, [], each_item)
 
 
-def _address(code, operand, moves):
-    """The first of FIELDS numbers, plus the others times image, block, pixel and number of the piece."""
-    address, *steps = code.load_ints(operand, FIELDS)
+def _address(code, words, operand, moves):
+    """Where the array begins, plus an offset, plus steps times image, block, pixel and number of the piece."""
+    place, address, *steps = code.load_ints(operand, FIELDS)
+    address = code.plus(address, code.load_int(code.plus(words, place)))
     for move, step in zip(moves, steps, strict=True):
         address = code.plus(address, code.times(move, step))
     return address

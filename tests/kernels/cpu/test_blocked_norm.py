@@ -136,11 +136,12 @@ def test_a_mean_that_is_large_beside_the_deviation(mean, std):
     np.testing.assert_allclose(found_var, right_var, rtol=1e-6)
     right = (wide - by_channel(right_mean)) / by_channel(np.sqrt(right_var))
     assert np.abs(plain(y) - right).max() < 3e-6
+    gy = (gy + 3 * right).astype(np.float32)  # so that the part along x, which is taken away, is large
     gx, gw, _ = cpu.batch_norm_gradient(gy, blocked(x), y, None, found_mean, found_var, 1e-20, None)
     right_gw = (gy * right).sum((0, 2, 3))
     assert np.abs(gw - right_gw).max() < 1e-5 * np.abs(gy * right).sum((0, 2, 3)).max()
     projected = gy - gy.mean((0, 2, 3), keepdims=True) - right * by_channel(right_gw / (x.size / 3))
-    assert_close(gx, projected / by_channel(np.sqrt(right_var)), 3e-6)
+    assert_close(gx, projected / by_channel(np.sqrt(right_var)), 5e-6)
 
 
 def test_first_pixels_unlike_the_others():
