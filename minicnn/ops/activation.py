@@ -32,7 +32,7 @@ class ReLU(Function):
         return y
 
     def backward(self, gy):
-        return ReLUMask.apply(gy, y=self.saved[0].data)
+        return ReLUMask.apply(gy, y=self.saved[0].stored)
 
 
 class ReLUMask(Function):
@@ -62,7 +62,7 @@ class ReLU6(Function):
         return y
 
     def backward(self, gy):
-        return ClipMask.apply(gy, y=self.saved[0].data, low=0.0, high=6.0)
+        return ClipMask.apply(gy, y=self.saved[0].stored, low=0.0, high=6.0)
 
 
 class HardSigmoid(Function):
@@ -77,7 +77,7 @@ class HardSigmoid(Function):
         return y
 
     def backward(self, gy):
-        return ClipMask.apply(gy, y=self.saved[0].data, low=0.0, high=1.0) * (1 / 6)
+        return ClipMask.apply(gy, y=self.saved[0].stored, low=0.0, high=1.0) * (1 / 6)
 
 
 class ClipMask(Function):
@@ -136,7 +136,7 @@ class LeakyReLU(Function):
 
     def backward(self, gy):
         (sign,) = self.saved
-        return PReLU.apply(gy, Tensor._made(self.a, self.device), sign=sign.data)
+        return PReLU.apply(gy, Tensor._made(self.a, self.device), sign=sign.stored)
 
 
 class ELU(Function):
@@ -298,7 +298,7 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     if weight.shape != (1,) and (x.ndim < 2 or weight.shape != x.shape[1:2]):
         channels = f" or ({x.shape[1]},), one slope for each channel" if x.ndim > 1 else ""
         raise ShapeError(f"prelu of x {x.shape} takes a weight of shape (1,){channels}, got shape {weight.shape}")
-    return PReLU.apply(x, weight, sign=x.data)
+    return PReLU.apply(x, weight, sign=x.stored)
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:

@@ -34,7 +34,7 @@ class Conv2dAct(Function):
         return y
 
     def backward(self, gy):
-        y = self.saved[2].data
+        y = self.saved[2].stored
         g = ReLUMask.apply(gy, y=y) if self.cap == math.inf else ClipMask.apply(gy, y=y, low=0.0, high=self.cap)
         return conv2d_gradients(self, g)
 

@@ -92,7 +92,7 @@ class Linear(Function):
             found = iter(LinearGradient.apply(gy, *self.saved, needs=needs))
             return tuple(next(found) if needed else None for needed in needs)
         x, w, y = self.saved
-        g = gy if y is None else ReLUMask.apply(gy, y=y.data)
+        g = gy if y is None else ReLUMask.apply(gy, y=y.stored)
         gx = MatMul.apply(g, w) if self.needs_grad(0) else None
         gw = LinearWeight.apply(x, g) if self.needs_grad(1) else None
         gb = g.sum(axis=0) if self.needs_grad(2) else None

@@ -56,7 +56,7 @@ class BatchNorm(Function):
 
     def backward(self, gy):
         x, w, y = self.saved
-        y, cap = (None, None) if y is None else (y.data, self.cap)
+        y, cap = (None, None) if y is None else (y.stored, self.cap)
         if self.needs_grad(3):  # then g is needed by itself; else the kernel makes it on its way
             gy, y, cap = _through(gy, y, cap), None, None
         if not any(map(self.needs_grad, range(3))):
@@ -120,7 +120,7 @@ class FixedNorm(Function):
 
     def backward(self, gy):
         x, w, y = self.saved
-        g = gy if y is None else _through(gy, y.data, self.cap)
+        g = gy if y is None else _through(gy, y.stored, self.cap)
         mean, var = (_by_channel(Tensor(s, device=self.device), gy) for s in self.statistics)
         inv_std = ((var + self.eps) ** -0.5).to(gy.dtype)
         gx = gw = gb = None

@@ -91,3 +91,39 @@ def test_small_arrays_are_not_kept():
     memory.empty((100,))
     assert memory._pool.idle_bytes == 0
     assert Blocked.empty((1, 3, 2, 2)).blocks().ctypes.data % 64 == 0
+
+
+def ones(*shape):
+    return Tensor(np.ones(shape, np.float32))
+
+
+#         its kernel, and a call of it
+ACTIVE = {
+    "relu": ("relu", ops.relu),
+    "relu6": ("relu6", ops.relu6),
+    "hard_sigmoid": ("hard_sigmoid", ops.hard_sigmoid),
+    "leaky_relu": ("leak", lambda x: ops.leaky_relu(x, 0.1)),
+    "prelu": ("leak", lambda x: ops.prelu(x, ones(17))),
+    "batch_norm": ("batch_norm", lambda x: ops.batch_norm_act(x, None, None, training=True)),
+    "residual": ("batch_norm", lambda x: ops.batch_norm_act(x, None, None, residual=x, training=True)),
+    "fixed norm": ("batch_norm", lambda x: ops.batch_norm_act(x, ones(17), ones(17))),
+    "conv2d_act": ("conv2d_act", lambda x: ops.conv2d_act(x, ones(16, 17, 1, 1))),
+}
+
+
+@pytest.mark.parametrize(("kernel", "op"), ACTIVE.values(), ids=ACTIVE)
+def test_backward_takes_no_plain_array_out_of_what_was_kept(kernel, op, monkeypatch):
+    """What an op keeps goes to kernels as it is stored: as a plain array, it would be converted there and back."""
+    usual = getattr(cpu, kernel)
+
+    def in_blocks(*args):
+        result = usual(*args)
+        return (blocked(result[0]), *result[1:]) if isinstance(result, tuple) else blocked(result)
+
+    monkeypatch.setattr(cpu, kernel, in_blocks)
+    x = Tensor._made(blocked(numbers((2, 17, 4, 4)) / 100), "cpu")
+    x.requires_grad = True
+    monkeypatch.setattr(Blocked, "plain", None)
+    y = op(x)
+    y.backward(ones(*y.shape))
+    assert x.grad.shape == x.shape
