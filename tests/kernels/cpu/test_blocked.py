@@ -66,7 +66,7 @@ def test_entries_that_do_not_know_blocks_get_arrays():
     assert np.array_equal(plain(joined), np.concatenate([x, x], 3))
 
 
-def test_memory_is_used_again_and_idle_memory_goes_back_before_more_is_taken():
+def test_memory_is_used_again_once_its_last_array_is_gone():
     memory.release()
     first = memory.empty((1 << 18,))
     where = first.ctypes.data
@@ -76,20 +76,67 @@ def test_memory_is_used_again_and_idle_memory_goes_back_before_more_is_taken():
     assert second.ctypes.data != where  # the view still stands on it
     del view
     gc.collect()
-    assert memory.empty((1 << 18,)).ctypes.data == where
-    idle = memory._pool.idle_bytes
-    assert idle == 1 << 20  # the array of the line above has died
-    large = memory.empty((1 << 19,))
-    assert memory._pool.idle_bytes == 0 and large.ctypes.data % 64 == 0
-    del second, large
+    third = memory.empty((100_000,))  # less than what is free there
+    assert third.ctypes.data == where and third.ctypes.data % 64 == 0
+    fourth = memory.empty((100_000,))  # and the rest of it
+    assert fourth.ctypes.data == where + 400_000
+    third[:], fourth[:], second[:] = 3, 4, 2
+    assert (third == 3).all() and (fourth == 4).all() and (second == 2).all()
+
+
+def test_free_neighbours_are_joined_and_whole_segments_go_back():
     memory.release()
-    assert memory._pool.idle_bytes == 0
+    used, free = memory._pool.used_bytes, memory._pool.free_bytes
+    arrays = [memory.empty((1 << 20,)) for _ in range(12)]  # 4 MiB each
+    assert memory._pool.used_bytes - used == 12 << 22
+    for order in (slice(0, None, 2), slice(1, None, 2)):
+        for place in range(12)[order]:
+            arrays[place] = None
+    large = memory.empty((12 << 20,))  # as much as all of them
+    assert memory._pool.used_bytes - used == 12 << 22
+    assert memory._pool.free_bytes <= free + memory.SEGMENT
+    del large
+    memory.release()
+    assert memory._pool.free_bytes <= free
+
+
+def test_random_sizes_never_overlap():
+    rng = np.random.default_rng(0)
+    alive = {}
+    for step in range(600):
+        if alive and rng.random() < 0.5:
+            number = list(alive)[rng.integers(len(alive))]
+            assert (alive.pop(number) == number).all()
+        else:
+            alive[step] = memory.empty((int(rng.integers(1, 400_000)),))
+            alive[step][:] = step
+    assert all((array == number).all() for number, array in alive.items())
+
+
+def test_what_a_step_asks_for_again_is_not_fresh():
+    """The same sizes in the same order: from the second time on no new segment is needed."""
+    memory.release()
+
+    def step():
+        kept = [memory.empty((size,)) for size in (300_000, 100_000, 2_000_000, 700_000)]
+        for _ in range(5):
+            kept.append(memory.empty((1_000_000,)))
+            memory.empty((5_000_000,))
+        while kept:
+            kept.pop()
+
+    step()
+    segments = set(memory._pool.segments)
+    for _ in range(5):
+        step()
+    assert set(memory._pool.segments) == segments
 
 
 def test_small_arrays_are_not_kept():
-    memory.release()
-    memory.empty((100,))
-    assert memory._pool.idle_bytes == 0
+    used, free = memory._pool.used_bytes, memory._pool.free_bytes
+    small = memory.empty((100,))
+    assert small.ctypes.data % 64 == 0 and small.flags.writeable and not hasattr(small.base, "dtype")
+    assert (memory._pool.used_bytes, memory._pool.free_bytes) == (used, free)
     assert Blocked.empty((1, 3, 2, 2)).blocks().ctypes.data % 64 == 0
 
 
