@@ -36,7 +36,14 @@ class _Pool:
         self.sizes: dict[int, int] = {}  # of free pieces, by where they start
         self.given_back: deque[tuple[int, int]] = deque()  # by destructors, which may run in the middle of anything
         self.lock = threading.Lock()
-        self.used_bytes = 0
+        self._used = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """What arrays stand on."""
+        with self.lock:
+            self._take_back()
+            return self._used
 
     @property
     def free_bytes(self) -> int:
@@ -49,7 +56,7 @@ class _Pool:
         """The address of `size` bytes, a multiple of ALIGNMENT."""
         with self.lock:
             self._take_back()
-            self.used_bytes += size
+            self._used += size
             for start in self.starts:
                 if self.sizes[start] >= size:
                     return self._cut(start, size)
@@ -80,7 +87,7 @@ class _Pool:
         """Enter what was given back among the free pieces."""
         while self.given_back:
             start, size = self.given_back.popleft()
-            self.used_bytes -= size
+            self._used -= size
             place = bisect.bisect_left(self.starts, start)
             if place < len(self.starts) and self.starts[place] == start + size:
                 size += self.sizes.pop(self.starts.pop(place))
