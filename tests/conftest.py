@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from minicnn import Tensor
 from minicnn.device import DEVICES, to_host
-from tests.strategies import COMPANIONS
+from tests.strategies import companions
 
 USUAL_DEVICES = ("reference", "cpu")
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)  # naive oracles are slow, and two cores may be busy
@@ -59,17 +59,29 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """
     function = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
     before = getattr(function, "_hypothesis_internal_use_settings", None)
-    if before is not None and settings().max_examples == THOROUGH and "op" in _parameters(item):
-        share = -(-THOROUGH // item.config.stash[TESTS_OF_ROW][_parameters(item)["op"].name] // (1 + COMPANIONS))
-        function._hypothesis_internal_use_settings = settings(before, max_examples=share)
-    elif before is not None and DEVICES[_parameters(item).get("device", "cpu")].memory != "host":
-        function._hypothesis_internal_use_settings = settings(before, max_examples=FEWER)
+    if before is not None and (count := _examples_of(item)) is not None:
+        function._hypothesis_internal_use_settings = settings(before, max_examples=count)
     try:
         with _numpy_that_copies(_parameters(item).get("device", "cpu"), item):
             return (yield)
     finally:
         if before is not None:
             function._hypothesis_internal_use_settings = before
+
+
+def _examples_of(item: pytest.Item) -> int | None:
+    """How many examples hypothesis chooses for a test; None: as many as the test or the profile says.
+
+    A property of a row of the op table has companions with each, which count as examples.
+    """
+    parameters, thorough = _parameters(item), settings().max_examples == THOROUGH
+    on_host = DEVICES[parameters.get("device", "cpu")].memory == "host"
+    each = 1 + companions(thorough, on_host)
+    if thorough and "op" in parameters:
+        return -(-THOROUGH // item.config.stash[TESTS_OF_ROW][parameters["op"].name] // each)
+    if not on_host:
+        return FEWER
+    return settings().max_examples // each if "holds" in parameters else None
 
 
 @contextlib.contextmanager

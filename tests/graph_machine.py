@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
+from collections import Counter
 
 import numpy as np
 from hypothesis import strategies as st
@@ -232,7 +233,9 @@ class GraphMachine(RuleBasedStateMachine):
 
     @initialize(target=tensors, seed=SEEDS)
     def begin(self, seed):
-        return multiple(*[self.leaf(shape, seed + i, True) for i, shape in enumerate([(2, 3), (2, 3), (3,), (2, 1)])])
+        """Some leaves, and a sum of two: both get the gradient that the sum gets."""
+        leaves = [self.leaf(shape, seed + i, True) for i, shape in enumerate([(2, 3), (2, 3), (3,), (2, 1)])]
+        return multiple(*leaves, self.call("add", leaves[:2], recorded=True))
 
     @rule(target=tensors, shape=st.sampled_from([(), (3,), (2, 3), (3, 2)]), seed=SEEDS, needs=NEARLY_ALWAYS)
     def leaf(self, shape, seed, needs):
@@ -281,9 +284,19 @@ class GraphMachine(RuleBasedStateMachine):
 
     # --- changing what is there ---
 
+    def needed_memory(self):
+        """Tensors whose memory a walk back would read: those that share it with others, if some do."""
+        calls = [pair.node.call for pair in self.pairs if pair.node.call]
+        kept = {id(cell) for call in calls if not call.consumed and not call.stale for cell, _ in call.kept}
+        needed = [pair for pair in self.pairs if id(pair.cell) in kept]
+        users = Counter(id(pair.cell) for pair in self.pairs)
+        return [pair for pair in needed if users[id(pair.cell)] > 1] or needed
+
     @rule(x=tensors, seed=SEEDS, copy=st.booleans())
     def write(self, x, seed, copy):
         """Later uses see the new value, and pass their gradients to the tensor that it was written to."""
+        if seed % 2 and (needed := self.needed_memory()):
+            x = needed[seed % len(needed)]
         seen_by = [pair for pair in self.pairs if pair.cell is x.cell]
         x = seen_by[seed % len(seen_by)]
         if not x.tensor.data.flags.writeable:

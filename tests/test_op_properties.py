@@ -7,16 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn import ops
+from minicnn.device import DEVICES
 
 from .op_table import NOT_OPS, TABLE
 from .properties import PROPERTIES
-from .strategies import COMPANIONS, examples, strategy
+from .strategies import companions, examples, strategy
 
 EVERYWHERE = [(op, p) for op in TABLE for p in PROPERTIES if p.applies(op) and p.on_every_device]
 ONCE = [(op, p) for op in TABLE for p in PROPERTIES if p.applies(op) and not p.on_every_device]
 EDGES = [(op, p) for op, p in EVERYWHERE if p.at_edges]
-
-
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 
@@ -25,15 +24,11 @@ def names(value):
 
 
 def try_out(op, holds, device, data):
-    """The property, of a case that hypothesis chose.
-
-    Choosing takes hypothesis ten times as long as most properties take to check. So in the thorough profile each case
-    brings nine others along, of which it chooses the seed only.
-    """
+    """The property, of a case that hypothesis chose, and of companions of which it chose the seed only."""
     holds.check(op, data.draw(strategy(op.inputs), label=f"{holds.name}, {op.name}"), device)
-    if THOROUGH:
+    if count := companions(THOROUGH, DEVICES[device].memory == "host"):
         seed = data.draw(st.integers(0, 2**40), label="seed of the companions")
-        check_all(op, holds, device, examples(op.inputs, COMPANIONS, seed))
+        check_all(op, holds, device, examples(op.inputs, count, seed))
 
 
 def check_all(op, holds, device, cases):
