@@ -235,7 +235,8 @@ class Trainer:
         return arrays, facts
 
     def load_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Continue from what state() gave. Raises CheckpointError if other settings or another model made it."""
+        """Continue from what state() gave. Raises CheckpointError, changing nothing, if other settings, another model
+        or other callbacks made it."""
         wanted = {"progress", "random", "settings"}
         if not wanted <= set(facts) or not {f.name for f in fields(Progress)} <= set(facts["progress"]):
             raise CheckpointError("the checkpoint holds weights but no training run: it cannot be resumed")
@@ -247,13 +248,21 @@ class Trainer:
                 f"the run to resume was started with other settings ({'; '.join(changed)}): "
                 "resume it with its own, or start afresh"
             )
+        before, _ = self.state()
+        try:
+            self._load_arrays(arrays)
+        except CheckpointError:
+            self._load_arrays(before)  # a part that was refused may stand behind others that were not
+            raise
+        self.progress = Progress(**{f.name: facts["progress"][f.name] for f in fields(Progress)})
+        generator.manual_seed(facts["random"]["seed"])
+        generator.calls = facts["random"]["calls"]
+
+    def _load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         self.model.load_state_dict(_part(arrays, "model."))
         self.optimizer.load_state_dict(_part(arrays, "optimizer."))
         for callback in self.callbacks:
             callback.load_state(self, _part(arrays, f"{type(callback).__name__}."))
-        self.progress = Progress(**{f.name: facts["progress"][f.name] for f in fields(Progress)})
-        generator.manual_seed(facts["random"]["seed"])
-        generator.calls = facts["random"]["calls"]
 
     def _tell(self, event: str, *args: Any, **facts: Any) -> None:
         for callback in self.callbacks:

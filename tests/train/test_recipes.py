@@ -70,6 +70,18 @@ def test_networks_with_auxiliary_heads_are_trained_and_evaluated():
     assert trainer.evaluate(examples(100, seed=1)).accuracy == history[-1]["test_accuracy"]
 
 
+def test_accuracy_is_that_of_the_logits_whatever_the_heads_say():
+    """Logits that are right about every example, and a head that is wrong about every one; neither learns."""
+    minicnn.manual_seed(2)
+    model, data = WithHead(), examples(60)
+    body, right = np.eye(5, 6, dtype=np.float32), np.eye(3, 5, dtype=np.float32)
+    parts = {"body.weight": body, "fc.weight": right, "head.weight": -right}
+    biases = {"body.bias": np.full(5, 9), "fc.bias": np.zeros(3), "head.bias": np.zeros(3)}  # relu passes all on
+    model.load_state_dict(parts | biases)
+    trainer = Trainer(model, optim.SGD(model.parameters(), lr=0.0), nn.AuxiliaryLoss())
+    assert trainer.fit(data, None, epochs=1, batch_size=20)[0]["train_accuracy"] == 1
+
+
 def test_warm_up_is_asked_for_each_step():
     """Five batches an epoch: 0.2 to 1 of the rate within 7.5 steps, a tenth from the third epoch on."""
     trainer = trainer_for([lambda model: Note()])
@@ -121,12 +133,17 @@ def test_averages_and_warm_up_resume_to_the_same_bytes(tmp_path):
     assert run(tmp_path / "parts.safetensors", 3) == whole
 
 
-def test_a_checkpoint_without_averages_is_refused(tmp_path):
+def test_a_checkpoint_without_averages_is_refused_and_changes_nothing(tmp_path):
     plain = trainer_for([lambda model: Checkpoint(tmp_path / "c.safetensors")])
     plain.fit(examples(50), None, epochs=1, batch_size=10)
     averaging = trainer_for([AverageWeights, lambda model: Checkpoint(tmp_path / "c.safetensors")])
+    averaging.fit(examples(20, seed=3), None, epochs=1, batch_size=10)
+    Checkpoint(tmp_path / "before.safetensors").save(averaging)
+    plain.callbacks[0].save(plain)
     with pytest.raises(CheckpointError, match="no averaged weights"):
         averaging.callbacks[-1].resume(averaging)
+    Checkpoint(tmp_path / "after.safetensors").save(averaging)
+    assert (tmp_path / "after.safetensors").read_bytes() == (tmp_path / "before.safetensors").read_bytes()
 
 
 def test_the_recipe_of_the_front_page_is_one():
