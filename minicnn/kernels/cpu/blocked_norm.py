@@ -176,7 +176,7 @@ def _set(own: np.ndarray, channels: int, rows: dict[int, Any]) -> None:
 
 
 def _get(own: np.ndarray, channels: int, row: int) -> np.ndarray:
-    return own[:, row].reshape(-1)[:channels]  # a copy
+    return own[:, row].flatten()[:channels]  # a copy always: reshape makes none of a single block
 
 
 # --- micro-kernels: statistics ----------------------------------------------------------------------------------------

@@ -103,6 +103,19 @@ def assert_all_ways(shape, ways):
         assert_nothing_past_the_channels(y)
 
 
+@pytest.mark.parametrize("channels", [5, 16, 17])
+def test_results_do_not_stand_in_memory_that_the_next_call_uses(channels):
+    x, w = numbers((2, channels, 3, 4)), np.ones(channels)  # float64, as gradients are inside
+    y, mean, var = cpu.batch_norm(blocked(x), None, None, w, w, None, 1e-5, None)
+    gx, gw, gb = cpu.batch_norm_gradient(x, blocked(x), None, w, mean, var, 1e-5, None)
+    results = [plain(y), mean, var, plain(gx), gw, gb]
+    before = [result.copy() for result in results]
+    other, _, _ = cpu.batch_norm(blocked(3 * x + 1), None, None, None, None, None, 1e-5, None)
+    cpu.batch_norm_gradient(other, blocked(x), None, None, mean + 1, var + 1, 1e-5, None)
+    for result, then in zip(results, before, strict=True):
+        np.testing.assert_array_equal(result, then)
+
+
 def test_only_the_residual_is_in_blocks():
     x, residual = numbers((2, 5, 3, 4)), numbers((2, 5, 3, 4), 1)
     y, _, _ = cpu.batch_norm(x, None, None, None, None, blocked(residual), 1e-5, None)
