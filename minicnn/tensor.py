@@ -156,9 +156,9 @@ class Tensor:
         return self.stored.nbytes
 
     def __len__(self) -> int:
-        if not self.data.ndim:
+        if not self.stored.ndim:
             raise ShapeError("a tensor of shape () has no length: it is one number; .item() gives it")
-        return len(self.data)
+        return len(self.stored)
 
     def numpy(self) -> np.ndarray:
         """The array itself, not a copy; also of a tensor inside of a graph. DeviceError if it is not in host memory."""

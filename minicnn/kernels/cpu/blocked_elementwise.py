@@ -87,47 +87,43 @@ def copy(x: Any) -> Any:
     return _each("copy", x)
 
 
-def _each(name: str, *images: Any, bounds: tuple[float, ...] = ()) -> Any:
-    """A function of images of one shape, number by number."""
-    x = images[0]
-    if not x.size or any(image.dtype != np.float32 for image in images):
-        return getattr(reference, name)(*map(plain, images), *bounds)
-    y, plan = Blocked.empty(x.shape), _row_plan(geometry_of(x.shape), name, len(images))
-    numbers = np.array(bounds, np.float32) if bounds else _NONE
-    plan.run(y.blocks(), numbers, *[blocked(image).blocks() for image in images])
-    return y
-
-
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
 def add(a: Any, b: Any) -> Any:
     """a + b"""
-    return _arithmetic("add", a, b)
+    return _each("add", a, b)
 
 
 def sub(a: Any, b: Any) -> Any:
     """a − b"""
-    return _arithmetic("sub", a, b)
+    return _each("sub", a, b)
 
 
 def mul(a: Any, b: Any) -> Any:
     """a · b"""
-    return _arithmetic("mul", a, b)
+    return _each("mul", a, b)
 
 
-def _arithmetic(name: str, a: Any, b: Any) -> Any:
-    """Of images of one shape, or of one that is in blocks and what has a number for each of its planes."""
-    shape = a.shape if type(a) is Blocked else b.shape
-    operands = [x if type(x) is Blocked else _by_plane(x, shape) for x in (a, b)]
-    if any(x is None or x.dtype != np.float32 or (type(x) is Blocked and x.shape != shape) for x in operands):
-        return getattr(reference, name)(plain(a), plain(b))
-    if all(x.shape == shape and type(x) is Blocked for x in operands):
-        return _each(name, *operands)
+# --- operands ---------------------------------------------------------------------------------------------------------
+
+
+def _each(name: str, *operands: Any, bounds: tuple[float, ...] = ()) -> Any:
+    """Of images of one shape, at least one of them in blocks, number by number; or of one and what has a number for
+    each of its planes."""
+    shape = next(x.shape for x in operands if type(x) is Blocked)
+    given = [x if type(x) is Blocked else _by_plane(x, shape) for x in operands]
+    if 0 in shape or any(
+        x is None or x.dtype != np.float32 or (type(x) is Blocked and x.shape != shape) for x in given
+    ):
+        return getattr(reference, name)(*map(plain, operands), *bounds)
     geometry, y = geometry_of(shape), Blocked.empty(shape)
-    kinds = tuple("image" if type(x) is Blocked else "plane" for x in operands)
-    arrays = [x.blocks() if type(x) is Blocked else _in_blocks(x, geometry) for x in operands]
-    _plan(geometry, name, kinds).run(y.blocks(), _NONE, *arrays)
+    if all(type(x) is Blocked for x in given):
+        plan, arrays = _row_plan(geometry, name, len(given)), [x.blocks() for x in given]
+    else:
+        plan = _plan(geometry, name, tuple("image" if type(x) is Blocked else "plane" for x in given))
+        arrays = [x.blocks() if type(x) is Blocked else _in_blocks(x, geometry) for x in given]
+    plan.run(y.blocks(), np.array(bounds, np.float32) if bounds else _NONE, *arrays)
     return y
 
 
@@ -138,8 +134,6 @@ def _by_plane(x: Any, shape: tuple[int, ...]) -> Any:
     try:
         x = np.broadcast_to(x, shape)
     except ValueError:  # it is larger
-        return None
-    if not x.size:
         return None
     of_pixels = any(size > 1 and stride for size, stride in zip(shape[2:], x.strides[2:], strict=True))
     return blocked(x) if of_pixels and x.dtype == np.float32 else x[:, :, :1, :1]

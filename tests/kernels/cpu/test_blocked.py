@@ -48,6 +48,7 @@ def test_what_is_written_into_the_array_of_a_tensor_is_seen_by_kernels():
     x = numbers((2, 5, 3, 7))
     stored = blocked(x)
     tensor = Tensor._made(stored, "cpu")
+    assert len(tensor) == 2
     assert plain(stored) is not plain(stored)  # kernels look without taking it out
     tensor.data[0, 4] = 7
     assert tensor.stored is stored and tensor.data is tensor.numpy()

@@ -93,6 +93,17 @@ def assert_each_of_two(shape):
             assert_equal(getattr(cpu, name)(left, right, *options), expected, 1e-6)
 
 
+@EACH
+def test_a_gradient_that_is_one_number_for_each_plane(shape):
+    """As that of a global pooling is."""
+    x, g = numbers(shape), np.broadcast_to(numbers((*shape[:2], 1, 1), 1), shape)
+    for name, options in TWO.items():
+        assert_equal(getattr(cpu, name)(g, blocked(x), *options), getattr(reference, name)(g, x, *options), 1e-6)
+    planes = cpu.adaptive_avg_pool2d_transpose(np.ones((*shape[:2], 1, 1), np.float32), shape[2:])
+    assert planes.strides[2:] == (0, 0) or shape[2:] == (1, 1)
+    np.testing.assert_allclose(planes, np.full(shape, 1 / (shape[2] * shape[3])), rtol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
 def test_nan_and_infinity():
     """As the contract says, number by number."""
