@@ -17,8 +17,9 @@ depend on the number of threads, hence nor does the result.
     operations   2 · N·C·P·Q · R·S  for each pass
     bytes        x and y, once each: 9 taps are 18 operations for 8 bytes, so 3 × 3 can only be as fast as a copy
     predicted    copy bandwidth, 27 GB/s with one thread, for 3 × 3; from 5 × 5 on 150 GF, as 25 multiply-adds keep both
-                 units busy for 12 cycles, and loading 6 cycles
-    measured     3 × 3: 23 to 26 GB/s in all passes (16 to 24 on planes of 7 × 7); 5 × 5: 90 to 142 GF (NOTES.md)
+                 units busy for 12 cycles, and loading takes 6
+    measured     3 × 3: 19 to 29 GB/s in all passes, 21 to 25 on planes of 7 × 7; 5 × 5: 93 to 134 GF with stride 1;
+                 11 × 11: 165 to 200 (NOTES.md, beside PyTorch's times)
 """
 
 from __future__ import annotations
