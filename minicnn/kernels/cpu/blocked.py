@@ -65,7 +65,14 @@ class Blocked:
         return self.shape[0]
 
     def blocks(self) -> np.ndarray:
-        """(N, ⌈C/16⌉, H, W, 16), to be read only."""
+        """(N, ⌈C/16⌉, H, W, 16), in C order, to be read only."""
+        images = self.images()
+        if not images.flags.c_contiguous:
+            images = self._blocks = _moves("blocked_joining").contiguous(images)
+        return images
+
+    def images(self) -> np.ndarray:
+        """The same for whoever heeds strides: an image in C order, but maybe far from the next one, as in a slice."""
         return _to_blocks(self.plain()) if self._blocks is None else self._blocks
 
     def plain(self) -> np.ndarray:
@@ -78,7 +85,7 @@ class Blocked:
 
     def copy(self) -> np.ndarray:
         """(N, C, H, W), the caller's own."""
-        return self._plain.copy() if self._blocks is None else _to_plain(self._blocks, self.shape)  # type: ignore[union-attr]
+        return self._plain.copy() if self._blocks is None else _to_plain(self.blocks(), self.shape)  # type: ignore[union-attr]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.plain(), dtype=dtype, copy=copy)
@@ -106,16 +113,16 @@ def plain(x: Any) -> Any:
 def _to_blocks(x: np.ndarray) -> np.ndarray:
     blocks = empty(blocks_shape(x.shape), x.dtype)
     if blocks.size:
-        _moves().interleave(np.ascontiguousarray(x), blocks)
+        _moves("interleave").interleave(np.ascontiguousarray(x), blocks)
     return blocks
 
 
 def _to_plain(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     x = empty(shape, blocks.dtype)
     if x.size:
-        _moves().separate(blocks, x)
+        _moves("interleave").separate(blocks, x)
     return x
 
 
-def _moves() -> Any:
-    return importlib.import_module(".interleave", __package__)  # brings Numba: not before it is needed
+def _moves(module: str) -> Any:
+    return importlib.import_module(f".{module}", __package__)  # brings Numba: not before it is needed

@@ -118,11 +118,11 @@ def _each(name: str, *operands: Any, bounds: tuple[float, ...] = ()) -> Any:
     ):
         return getattr(reference, name)(*map(plain, operands), *bounds)
     geometry, y = geometry_of(shape), Blocked.empty(shape)
-    if all(type(x) is Blocked for x in given):
-        plan, arrays = _row_plan(geometry, name, len(given)), [x.blocks() for x in given]
+    arrays = [x.images() if type(x) is Blocked else _in_blocks(x, geometry) for x in given]
+    if all(type(x) is Blocked and array.flags.c_contiguous for x, array in zip(given, arrays, strict=True)):
+        plan = _row_plan(geometry, name, len(given))
     else:
         plan = _plan(geometry, name, tuple("image" if type(x) is Blocked else "plane" for x in given))
-        arrays = [x.blocks() if type(x) is Blocked else _in_blocks(x, geometry) for x in given]
     plan.run(y.blocks(), np.array(bounds, np.float32) if bounds else _NONE, *arrays)
     return y
 

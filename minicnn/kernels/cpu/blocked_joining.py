@@ -35,6 +35,7 @@ from .. import reference
 from .arguments import address_of
 from .blocked import BLOCK, Blocked, blocked, plain
 from .code import Code
+from .memory import empty
 from .microkernels import address
 from .passes import run
 
@@ -66,14 +67,24 @@ def concat(arrays: Sequence[Any], axis: int) -> Any:
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """x[index]. Unlike NumPy's, slices are copies."""
+    """x[index]. Unlike NumPy's, slices do not notice when x is written to."""
     read = _slices(index, x.shape)
     if read is not None:
         shape = tuple(count for _, _, count in read)
+        if _is_most(x.shape, read):
+            first = read[1][0] // BLOCK
+            return Blocked(shape, x.images()[:, first : first - (-shape[1] // BLOCK)])
         plan = _plan(shape, read, _all(shape), (x.shape,))
         if plan is not None:
             return _weave(plan, shape, [x])
     return reference.getitem(plain(x), index)
+
+
+def _is_most(shape: Shape, read: tuple[Places, ...]) -> bool:
+    """Whether that is half of all blocks or more, and whole ones: these are not copied. Less would keep all alive."""
+    first, step, count = read[1]
+    whole = count and step == 1 and first % BLOCK == 0 and (count % BLOCK == 0 or first + count == shape[1])
+    return bool(whole) and 2 * count >= shape[1] and (read[0], *read[2:]) == _all((shape[0], *shape[2:]))
 
 
 def add_at(v: Any, index: Any, shape: Shape) -> Any:
@@ -117,10 +128,12 @@ class Plan(NamedTuple):
     boxes (boxes, HEADER + sources · WORDS): the number of a pattern; target, bytes to its next row and its next pixel;
     rows, pixels. Then for each source where it begins, bytes to its next row and its next pixel.
     owners (boxes, sources): the part that each source belongs to; BORDER for the pixel of the border.
+    numbers (boxes, sources): and which image of that it is; the source begins that many images further.
     """
 
     boxes: np.ndarray
     owners: np.ndarray
+    numbers: np.ndarray
     patterns: tuple[Lanes, ...]
 
 
@@ -154,23 +167,25 @@ def _plan(shape: Shape, read: tuple[Places, ...], written: tuple[Places, ...], p
     areas = _areas(shape, read, written, parts)
     boxes: list[list[int]] = []
     owners: list[list[int]] = []
+    numbers: list[list[int]] = []
     for n, image in enumerate(_origins(shape[0], read[0], written[0])):
         for b, (lanes, sources) in enumerate(blocks):
             for rows, columns in areas:
                 place = _place(shape, n, b, rows.target, columns.target)
                 steps = rows.target_step * shape[3] * PIXEL, columns.target_step * PIXEL
                 box = [patterns.index(lanes), place, *steps, rows.length, columns.length]
-                own = [BORDER] * most
+                own, number = [BORDER] * most, [0] * most
                 for i, (part, block) in enumerate(sources):
                     if part == BORDER or image is None or rows.source is None or columns.source is None:
                         box += [0, 0, 0]
                         continue
-                    own[i] = part
-                    box.append(_place(parts[part], image, block, rows.source, columns.source))
+                    own[i], number[i] = part, image
+                    box.append(_place(parts[part], 0, block, rows.source, columns.source))
                     box += [rows.source_step * parts[part][3] * PIXEL, columns.source_step * PIXEL]
                 boxes.append(box + [0] * (HEADER + most * WORDS - len(box)))
                 owners.append(own)
-    return Plan(np.array(boxes, np.int64), np.array(owners), patterns)
+                numbers.append(number)
+    return Plan(np.array(boxes, np.int64), np.array(owners), np.array(numbers), patterns)
 
 
 def _place(shape: Shape, n: int, block: int, row: int, column: int) -> int:
@@ -230,15 +245,30 @@ def _origins(size: int, read: Places, written: Places) -> list[int | None]:
 
 def _weave(plan: Plan, shape: Shape, parts: Sequence[Blocked], value: float = 0) -> Blocked:
     y = Blocked.empty(shape, parts[0].dtype)
-    target, border = y.blocks(), np.full(BLOCK, value, y.dtype)
-    sources = [*(part.blocks() for part in parts), border]  # the border is the last, and so number −1
+    _move(plan, y.blocks(), [part.images() for part in parts], value)
+    return y
+
+
+def contiguous(images: np.ndarray) -> np.ndarray:
+    """(N, blocks, H, W, 16) as an array of its own."""
+    n, blocks, h, w, _ = images.shape
+    target, shape = empty(images.shape, images.dtype), (n, blocks * BLOCK, h, w)
+    plan = _plan(shape, _all(shape), _all(shape), (shape,))
+    if plan is not None:
+        _move(plan, target, [images], 0)
+    return target
+
+
+def _move(plan: Plan, target: np.ndarray, images: Sequence[np.ndarray], value: float) -> None:
+    border = np.full((1, BLOCK), value, target.dtype)
+    sources = [*images, border]  # the border is the last, and so number −1
     starts = np.array([address_of(source) for source in sources], np.int64)
+    apart = np.array([source.strides[0] for source in sources], np.int64)
     boxes = plan.boxes.copy()
     boxes[:, 0] = np.array([address("float32", weave, lanes=lanes) for lanes in plan.patterns])[boxes[:, 0]]
     boxes[:, 1] += address_of(target)
-    boxes[:, HEADER::WORDS] += starts[plan.owners]
+    boxes[:, HEADER::WORDS] += starts[plan.owners] + plan.numbers * apart[plan.owners]
     run(len(boxes), target.nbytes, each_box, [boxes, boxes.strides[0]])
-    return y
 
 
 # --- micro-kernels ----------------------------------------------------------------------------------------------------

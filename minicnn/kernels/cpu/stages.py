@@ -102,14 +102,20 @@ class Plan:
         self.rows = np.array(rows)
 
     def run(self, *arrays: np.ndarray) -> None:
+        """The images of an array (N, blocks, H, W, 16) may lie as far apart as they like."""
         addresses = [address_of(a) for a in arrays]
+        rows = self.rows
+        for number, a in enumerate(arrays):
+            if not a.flags.c_contiguous:
+                rows = _apart(rows, number, a.strides[0])
         for stage, stages, items, threads in self.regions:
-            words = np.array([address_of(self.rows) + stage * 8 * WIDTH, stages, 0, *addresses])
+            words = np.array([address_of(rows) + stage * 8 * WIDTH, stages, 0, *addresses])
             start(items, threads, address("float32", run_stages), words)
 
 
 HEAD, FIELDS = 8, 6  # numbers in a row for the stage, and for each operand
 WIDTH = HEAD + FIELDS * OPERANDS
+IMAGE = 2  # of these: bytes from image to image
 ARRAYS = 3  # words before the addresses of the arrays; the last of them is 0, where a NUMBER begins
 
 
@@ -124,6 +130,14 @@ def _row(geometry: Geometry, stage: Stage, repeat: int) -> list[int]:
         row += [place, operand.offset, operand.image, operand.block, operand.pixel, operand.piece]
     nothing = [8 * (ARRAYS + NUMBER), 0, 0, 0, 0, 0]
     return row + nothing * (OPERANDS - len(stage.operands))
+
+
+def _apart(rows: np.ndarray, array: int, image: int) -> np.ndarray:
+    """Rows of numbers for an array whose images are so many bytes apart."""
+    rows = rows.copy()
+    operands = rows[:, HEAD:].reshape(len(rows), OPERANDS, FIELDS)
+    operands[operands[:, :, 0] == 8 * (ARRAYS + array), IMAGE] = image
+    return rows
 
 
 # --- the micro-kernel that calls the others ---------------------------------------------------------------------------

@@ -162,3 +162,59 @@ def test_each_kind_of_cpu(name, monkeypatch, woven_only):
         test_slices_and_their_adjoint(INDICES["steps and starts"], None)
     finally:
         microkernels.address.cache_clear()
+
+
+MOST = {"first": slice(0, 32), "last": slice(16, None), "all": slice(None)}
+
+
+@pytest.mark.parametrize("channels", MOST.values(), ids=MOST)
+def test_most_of_the_blocks_are_no_copy(channels, woven_only):
+    """What looks at them: kernels that heed strides, those that do not, and who wants a plain array."""
+    x, other = numbers(SHAPE), numbers(SHAPE, 1)
+    whole = blocked(x)
+    expected, part = x[:, channels], other[:, channels]
+
+    def cut():
+        found = cpu.getitem(whole, (every, channels))
+        assert np.shares_memory(found.images(), whole.blocks())
+        return found
+
+    check(cut(), expected)
+    check(cpu.add(cut(), blocked(part)), expected + part)
+    check(cpu.add(blocked(part), cut()), part + expected)
+    check(cpu.mul(cut(), cut()), expected * expected)
+    check(cpu.neg(cut()), -expected)
+    check(cpu.mul(cut(), part[:, :, :1, :1]), expected * part[:, :, :1, :1])
+    check(cpu.concat([cut(), blocked(x[:, :5])], 1), np.concatenate([expected, x[:, :5]], 1))
+    check(cpu.getitem(cut(), (every, every, slice(1, 3))), expected[:, :, 1:3])
+    check(cpu.getitem(cut(), (every, slice(0, 16))), expected[:, :16])
+    check(cpu.pad(cut(), ((0, 0), (1, 0), (0, 0), (0, 0)), 0), np.pad(expected, ((0, 0), (1, 0), (0, 0), (0, 0))))
+    contiguous = cut()
+    assert contiguous.blocks().flags.c_contiguous and contiguous.nbytes == contiguous.blocks().nbytes
+    check(contiguous, expected)
+
+
+def test_a_slice_does_not_see_what_is_written_into_its_whole():
+    x = numbers(SHAPE)
+    whole = blocked(x)
+    part = cpu.getitem(whole, (every, slice(0, 32)))
+    whole.plain()[...] = 0
+    check(part, x[:, :32])
+
+
+CUTS = [(41, slice(3, None)), (41, slice(0, 30)), (41, slice(0, 16)), (32, slice(None, None, 2)), (32, slice(1, None))]
+
+
+@pytest.mark.parametrize(("of", "channels"), CUTS, ids=str)
+def test_other_slices_are_copies(of, channels):
+    """Those that begin or end inside of a block; and a small part would keep all of the memory alive."""
+    x = numbers((3, of, 2, 5))
+    whole = blocked(x)
+    part = cpu.getitem(whole, (every, channels))
+    assert not np.shares_memory(part.images(), whole.blocks())
+    check(part, x[:, channels])
+
+
+def test_images_of_a_slice_are_copies():
+    x = numbers(SHAPE)
+    check(cpu.getitem(blocked(x), (slice(0, 2), slice(0, 32))), x[:2, :32])
