@@ -5,8 +5,8 @@
                       gw[o, i] = Σ_n g[n, o] · x[n, i]            factor along i;   g = gy where y > 0, if relu made y
 
 The layers of LeNet are 6 million operations and less: 50 µs of one core, too little for the threads of BLAS
-(products.py), and as much again for the passes before and after. Layers whose weights do not stay in the L2 cache,
-and batches that would leave most of a tile empty, are left to BLAS.
+(products.py), and as much again for the passes before and after. Layers whose weights do not stay in the L2 cache
+are for wide.py if images are few, and else, as batches that would leave most of a tile empty, for BLAS.
 
     operations   2·N·I·O for each product        bytes   (N·I + I·O + N·O)·itemsize for each
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import microkernels
+from . import microkernels, wide
 from .arguments import Fixed
 from .compile import jit
 from .elementwise import relu_mask
@@ -35,6 +35,8 @@ CHUNK = 64  # vectors of a dot product at a time: a row of each operand is 4 KB,
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, relu: bool) -> np.ndarray:
     """x (N, I), w (O, I), b (O,) | None -> y = x·wᵀ + b (N, O), with `relu` max(y, 0)."""
+    if wide.fits(len(x), w.shape[0], w.shape[1], x.dtype):
+        return wide.linear(_plain(x), _plain(w), b, relu)
     if not _fits(x, w):
         y = matmul(x, w.T)
         if b is not None:
@@ -58,8 +60,11 @@ def linear_gradient(
     other = w if needs[0] else x if needs[1] else None
     if other is None or not _fits(gy, other) or gy.shape[1] > MOST_ROWS:
         g = gy if y is None else relu_mask(gy, y)
+        gb = g.sum(axis=0) if needs[2] else None
+        if other is not None and wide.fits(gy.shape[0], gy.shape[1], other.shape[1], gy.dtype):
+            return *wide.linear_gradient(_plain(g), needs[1] and _plain(x), needs[0] and _plain(w), needs[:2]), gb
         gx = matmul(g, w) if needs[0] else None
-        return gx, matmul(g.T, x) if needs[1] else None, g.sum(axis=0) if needs[2] else None
+        return gx, matmul(g.T, x) if needs[1] else None, gb
     (n, o), i = gy.shape, other.shape[1]
     plan = _plan(i, o, gy.dtype.char)
     gx = np.empty((n if needs[0] else 0, i), gy.dtype)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from minicnn.kernels.cpu import dense, microkernels, threads
+from minicnn.kernels.cpu import dense, microkernels, threads, wide
 
 from .test_microkernels import MACHINES, before_a_wall
 
@@ -130,3 +130,47 @@ def test_any_layout():
     found = dense.linear_gradient(np.asfortranarray(gy), None, np.asfortranarray(x), np.asfortranarray(w), (True,) * 3)
     for a, c in zip(found, dense.linear_gradient(gy, None, x, w, (True,) * 3), strict=True):
         np.testing.assert_array_equal(a, c)
+
+
+WIDE = [(1, 64, 40), (2, 48, 7), (5, 160, 33), (16, 1040, 50), (9, 16, 3), (4, 2048, 64)]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_layers_with_more_weights_than_a_cache_holds(count, dtype, relu, eager_threads, monkeypatch):
+    """wide.py, for sizes that leave tiles half empty; and that it is asked."""
+    monkeypatch.setattr(wide, "LEAST_WEIGHTS", 0)
+    ran = []
+    for name in ("linear", "linear_gradient"):
+        original = getattr(wide, name)
+        monkeypatch.setattr(wide, name, lambda *a, f=original, n=name: (ran.append(n), f(*a))[1])
+    monkeypatch.setattr(dense, "MOST_WEIGHTS", 0)
+    eager_threads(count)
+    for n, i, o in WIDE:
+        check(n, i, o, dtype, relu)
+    assert set(ran) == {"linear", "linear_gradient"}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+def test_wide_layers_on_every_kind_of_cpu(machine, monkeypatch):
+    monkeypatch.setattr(wide, "LEAST_WEIGHTS", 0)
+    monkeypatch.setattr(dense, "MOST_WEIGHTS", 0)
+    monkeypatch.setattr(microkernels, "machine", lambda: machine)
+    microkernels.address.cache_clear()
+    wide._plan.cache_clear()
+    try:
+        for n, i, o in WIDE[:4]:
+            check(n, i, o, "float32", True)
+    finally:
+        monkeypatch.undo()
+        microkernels.address.cache_clear()
+        wide._plan.cache_clear()
+
+
+def test_what_is_wide():
+    lanes = microkernels.machine().lanes("float32")
+    assert wide.fits(16, 4096, 64 * lanes, np.dtype(np.float32))
+    assert not wide.fits(65, 4096, 64 * lanes, np.dtype(np.float32))  # BLAS is as fast
+    assert not wide.fits(16, 4096, 64 * lanes + 1, np.dtype(np.float32))
+    assert not wide.fits(16, 10, lanes, np.dtype(np.float32))
