@@ -12,6 +12,7 @@ pattern is a micro-kernel, a few shuffles; blocks that are aligned, nearly all t
 What is left of a call is a table of boxes of pixels: how many rows and columns, from where to where, in which steps.
 A border is read in steps of 0, from one pixel of `value`; x[:, :, ::2, ::2] has steps of 2, and its adjoint writes in
 steps of 2, with zeros between. Tables are kept for the shapes that made them; a call adds where its arrays begin.
+A slice of whole blocks, half of them or more, is no copy: its images lie apart (Blocked.images).
 
 Many patterns (many parts that begin inside of a block) and what is not made of slices are left to plain arrays.
 
