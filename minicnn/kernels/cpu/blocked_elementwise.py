@@ -156,7 +156,7 @@ def sum(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     geometry = geometry_of(x.shape)
     pieces = geometry.pieces() // geometry.images
     found = scratch(1, geometry.images * pieces * geometry.blocks * BLOCK, np.float64)[0]
-    _sums(geometry).run(found, x.blocks())
+    _sums(geometry).run(found, x.images())
     planes = found.reshape(geometry.images, pieces, -1).sum(1)[:, : x.shape[1], None, None]
     return planes.sum(axis, keepdims=keepdims).astype(np.float32)
 

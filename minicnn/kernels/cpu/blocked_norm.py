@@ -52,7 +52,7 @@ def batch_norm(
     """y = w·(x − mean)/√(var + eps) + b + residual, between 0 and cap unless that is None; and mean and var (C,)."""
     if not x.size:
         return norm.batch_norm(plain(x), mean, var, w, b, plain(residual), eps, cap)
-    images = [blocked(a).blocks() for a in (x, residual) if a is not None]
+    images = [blocked(a).images() for a in (x, residual) if a is not None]
     y, given, channels, geometry = Blocked.empty(x.shape), mean is not None, x.shape[1], geometry_of(x.shape)
     plan = _forward_plan(geometry, given, residual is not None, cap)
     memory, own, _ = _memory(geometry, masked=False)
@@ -69,7 +69,7 @@ def batch_norm_gradient(
     """gx (N, C, H, W), gw, gb (C,), from gy where 0 < y < cap; from all of it if cap is None."""
     if not x.size:
         return norm.batch_norm_gradient(plain(gy), plain(x), plain(y), w, mean, var, eps, cap)
-    images = [blocked(a).blocks() for a in ((gy, x) if cap is None else (gy, x, y))]
+    images = [blocked(a).images() for a in ((gy, x) if cap is None else (gy, x, y))]
     gx, channels, geometry = Blocked.empty(x.shape), x.shape[1], geometry_of(x.shape)
     plan = _backward_plan(geometry, cap)
     memory, own, numbers = _memory(geometry, masked=cap is not None)

@@ -198,6 +198,15 @@ def assert_sums(shape):
             np.testing.assert_allclose(plain(y), exact, rtol=1e-6)
 
 
+def test_sums_of_a_slice():
+    """The channels of a larger image, read where they are."""
+    x = numbers((3, 64, 5, 7))
+    part = cpu.getitem(blocked(x), (slice(None), slice(16, 64)))
+    for axis in ((2, 3), (0, 2, 3)):
+        np.testing.assert_allclose(cpu.sum(part, axis, False), x[:, 16:].sum(axis), rtol=1e-5, atol=1e-4)
+    assert not part.images().flags.c_contiguous
+
+
 def test_sums_of_many_pixels_stay_exact():
     """2²⁴ + 1 is no float32: a sum in single precision would stand still there."""
     x = np.ones((1, 1, 5, 512), np.float32)

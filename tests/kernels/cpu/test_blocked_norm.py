@@ -116,6 +116,28 @@ def test_results_do_not_stand_in_memory_that_the_next_call_uses(channels):
         np.testing.assert_array_equal(result, then)
 
 
+def cut(x):
+    """x as the channels of a larger image: its images lie apart, and nothing is copied."""
+    larger = blocked(np.concatenate([x, x[:, :16]], 1))
+    part = cpu.getitem(larger, (slice(None), slice(0, x.shape[1])))
+    assert np.shares_memory(part.images(), larger.blocks())
+    return part
+
+
+@pytest.mark.parametrize("channels", [32, 48])
+def test_slices_are_read_where_they_are(channels, two_threads):
+    """Shared out by blocks (2 for 2) and by pieces (3 for 2): the same bytes as of images side by side."""
+    x, gy, residual = (numbers((3, channels, 5, 7), seed) for seed in range(3))
+    y, mean, var = cpu.batch_norm(blocked(x), None, None, None, None, residual, 1e-5, 1.5)
+    whole = [y, mean, var, *cpu.batch_norm_gradient(gy, blocked(x), y, None, mean, var, 1e-5, 1.5)]
+    parts = [*cpu.batch_norm(cut(x), None, None, None, None, cut(residual), 1e-5, 1.5)]
+    given = [cut(gy), cut(x), cut(plain(y))]
+    parts += cpu.batch_norm_gradient(*given, None, mean, var, 1e-5, 1.5)
+    assert not any(part.images().flags.c_contiguous for part in given), "nor copied on the way"
+    for part, expected in zip(parts, whole, strict=True):
+        np.testing.assert_array_equal(plain(part), plain(expected))
+
+
 def test_only_the_residual_is_in_blocks():
     x, residual = numbers((2, 5, 3, 4)), numbers((2, 5, 3, 4), 1)
     y, _, _ = cpu.batch_norm(x, None, None, None, None, blocked(residual), 1e-5, None)
