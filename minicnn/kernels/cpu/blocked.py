@@ -35,12 +35,13 @@ BLOCK = 16  # channels
 class Blocked:
     """An array of shape (N, C, H, W), of numbers of 4 bytes, in blocks of channels."""
 
-    __slots__ = ("__weakref__", "_blocks", "_plain", "dtype", "shape")
+    __slots__ = ("__weakref__", "_blocks", "_plain", "dtype", "room", "shape")
     ndim = 4
     base = None  # what NumPy calls the owner of a view's memory
 
-    def __init__(self, shape: tuple[int, ...], blocks: np.ndarray):
+    def __init__(self, shape: tuple[int, ...], blocks: np.ndarray, room: Any = None):
         self.shape, self.dtype = shape, blocks.dtype
+        self.room = room  # behind the last block, for more channels: see blocked_joining.concat
         self._blocks: np.ndarray | None = blocks
         self._plain: np.ndarray | None = None
 

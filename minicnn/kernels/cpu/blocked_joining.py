@@ -12,7 +12,8 @@ pattern is a micro-kernel, a few shuffles; blocks that are aligned, nearly all t
 What is left of a call is a table of boxes of pixels: how many rows and columns, from where to where, in which steps.
 A border is read in steps of 0, from one pixel of `value`; x[:, :, ::2, ::2] has steps of 2, and its adjoint writes in
 steps of 2, with zeros between. Tables are kept for the shapes that made them; a call adds where its arrays begin.
-A slice of whole blocks, half of them or more, is no copy: its images lie apart (Blocked.images).
+A slice of whole blocks, half of them or more, is no copy: its images lie apart (Blocked.images). Nor is what grows,
+block by block, by one concat after the other (Room).
 
 Many patterns (many parts that begin inside of a block) and what is not made of slices are left to plain arrays.
 
@@ -26,6 +27,7 @@ Many patterns (many parts that begin inside of a block) and what is not made of 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -61,10 +63,53 @@ def concat(arrays: Sequence[Any], axis: int) -> Any:
     shape = (parts[0][0], sum(part[1] for part in parts), *parts[0][2:])
     plan = None
     if axis == 1 and all(a.dtype == arrays[0].dtype and a.dtype.itemsize == 4 for a in arrays):
+        if (
+            type(arrays[0]) is Blocked
+            and arrays[0].room is not None
+            and not any(c % BLOCK for _, c, _, _ in parts[:-1])
+        ):
+            return _grown(arrays, shape)
         plan = _plan(shape, _all(shape), _all(shape), parts)
     if plan is None:
         return reference.concat([plain(a) for a in arrays], axis)
-    return _weave(plan, shape, [blocked(a) for a in arrays])
+    joined = _weave(plan, shape, [blocked(a) for a in arrays])
+    joined.room = Room(joined.blocks(), joined.blocks().shape[1])
+    return joined
+
+
+class Room:
+    """Memory behind the last block of what concat has made, which the next concat may fill: (N, blocks, H, W, 16)."""
+
+    def __init__(self, memory: np.ndarray, filled: int):
+        self.memory, self.filled, self.lock = memory, filled, threading.Lock()
+
+    def take(self, images: np.ndarray, blocks: int) -> bool:
+        """Whether there is room for so many blocks right behind these images, which then belong to the caller."""
+        with self.lock:
+            newest = address_of(images) == address_of(self.memory) and images.shape[1] == self.filled
+            if not newest or self.memory.shape[1] < self.filled + blocks:
+                return False
+            self.filled += blocks
+            return True
+
+
+def _grown(arrays: Sequence[Any], shape: Shape) -> Blocked:
+    """The first array is a result of concat, and grows: the others are put behind it, and what it has stays there.
+
+    A block of DenseNet joins all that it has computed to each new result. Copied each time, that would be half of its
+    depth times as much memory, and traffic. Nobody writes into blocks, so old and new results may share what they
+    have in common. Only the newest may grow; of any other a copy is made, with room for as much again.
+    """
+    room, before, after = arrays[0].room, arrays[0].images(), -(-shape[1] // BLOCK)
+    have = before.shape[1]
+    if not room.take(before, after - have):
+        room = Room(empty((shape[0], 2 * after, *shape[2:], BLOCK), before.dtype), after)
+        room.memory[:, :have] = before
+    for part in arrays[1:]:
+        images = blocked(part).images()
+        room.memory[:, have : have + images.shape[1]] = images
+        have += images.shape[1]
+    return Blocked(shape, room.memory[:, :after], room)
 
 
 def getitem(x: Any, index: Any) -> Any:

@@ -85,6 +85,35 @@ def test_concat_of_many_small_parts(channels):
     np.testing.assert_array_equal(plain(cpu.concat(list(map(blocked, parts)), 1)), np.concatenate(parts, 1))
 
 
+def test_what_grows_is_not_copied_and_older_results_stay():
+    """x = concat(x, f), again and again, as DenseNet does; and a second branch from the middle of it."""
+    parts = [numbers((2, 16, 3, 5), seed) for seed in range(12)]
+    grown = [cpu.concat([blocked(parts[0]), parts[1]], 1)]
+    for part in parts[2:]:
+        grown.append(cpu.concat([grown[-1], blocked(part)], 1))
+    owners = {id(x.room.memory) for x in grown}
+    assert len(owners) == 3  # of 2, of 3 to 6, of 7 to 14 blocks: twice as large as it had to be at first
+    branch = cpu.concat([grown[3], blocked(parts[0])], 1)  # where its room is taken
+    again = cpu.concat([branch, parts[1], blocked(parts[2][:, :7])], 1)  # several at once, the last not a whole block
+    not_whole = cpu.concat([again, parts[3]], 1)
+    for n, x in enumerate(grown):
+        check(x, np.concatenate(parts[: n + 2], 1))
+    check(branch, np.concatenate([*parts[:5], parts[0]], 1))
+    check(again, np.concatenate([*parts[:5], *parts[:2], parts[2][:, :7]], 1))
+    check(not_whole, np.concatenate([*parts[:5], *parts[:2], parts[2][:, :7], parts[3]], 1))
+
+
+def test_what_was_handed_out_does_not_grow():
+    first, second, third = (numbers((2, 16, 3, 5), seed) for seed in range(3))
+    x = cpu.concat([blocked(first), second], 1)
+    x = cpu.concat([x, third], 1)
+    x.plain()[:, 0] = 7  # the plain array is the truth from now on
+    y = cpu.concat([x, blocked(first)], 1)
+    expected = np.concatenate([first, second, third, first], 1)
+    expected[:, 0] = 7
+    check(y, expected)
+
+
 @pytest.mark.parametrize("axis", [0, 2, 3])
 def test_concat_along_other_axes(axis):
     parts = [numbers((2, 17, 3, 5), seed) for seed in range(3)]
