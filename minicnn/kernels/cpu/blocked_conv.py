@@ -25,12 +25,13 @@ The first convolution of a network reads planes, of 1 to 4 channels: there a ter
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..window import Pair, Window
 from . import blocked_bands as bands
+from . import blocked_elementwise
 from . import blocked_winograd as winograd
 from .arguments import Fixed
 from .blocked import BLOCK, Blocked, blocked
@@ -49,19 +50,9 @@ def conv2d(
 ) -> Blocked:
     """x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q), or min(max(y, 0), cap)."""
     x, planar = _readable(x, groups)
-    size = window.output_size((x.shape[2], x.shape[3]))
-    y = Blocked.empty((x.shape[0], w.shape[0], *size))
-    by_winograd = not planar and winograd.fits(window, groups, size)
-    plan = _forward(x.shape, w.shape, window, groups, planar, get_num_threads(), cap, by_winograd)
-    weights = _weights(w.shape, groups)
-    packed = _packed(plan, _layout(weights, weights), w, w.shape[0] // groups, w.shape[1])
-    bias = _bias(b, y.shape[1], groups)
-    if by_winograd:
-        padding = window.pad[0][0], window.pad[1][0]
-        tiles = winograd.plan_convolution(x.shape, w.shape[0], size, padding, plan.threads, cap)
-        winograd.correlate(tiles, _numbers(x), packed, False, bias, _numbers(y))
-    else:
-        _correlate(plan, x, packed, bias, y)
+    p = _forward(x.shape, w.shape, window, groups, planar, get_num_threads(), cap)
+    y = Blocked.empty(p.shape)
+    _correlate(p, _numbers(x), _plain(w), _bias(b, w.shape[0], groups), _numbers(y))
     return y
 
 
@@ -70,22 +61,13 @@ def conv_transpose2d(
 ) -> Blocked:
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
     gy = blocked(gy)
+    passes, whole = _backward(gy.shape, w.shape, window, groups, output_size, get_num_threads())
     gx = Blocked.empty((gy.shape[0], groups * w.shape[1], *output_size))
-    bias = _bias(b, gx.shape[1], groups)
-    by_winograd = winograd.fits(window, groups, output_size)
-    parts, layouts = _backward(gy.shape, w.shape, window, groups, output_size, get_num_threads(), by_winograd)
-    if None in parts:
+    bias = _bias(b, groups * w.shape[1], groups)
+    if not whole:  # pixels that no tap reads
         gx.blocks()[...] = bias.reshape(1, -1, 1, 1, BLOCK)
-    for plan, layout in zip(parts, layouts, strict=True):
-        if plan is None:
-            continue
-        packed = _packed(plan, layout, w, w.shape[1], w.shape[0] // groups)
-        if by_winograd:
-            padding = 2 - window.pad[0][0], 2 - window.pad[1][0]
-            tiles = winograd.plan_convolution(gy.shape, gx.shape[1], output_size, padding, plan.threads, None)
-            winograd.correlate(tiles, _numbers(gy), packed, True, bias, _numbers(gx))
-        else:
-            _correlate(plan, gy, packed, bias, gx)
+    for p in passes:
+        _correlate(p, _numbers(gy), _plain(w), bias, _numbers(gx))
     return gx
 
 
@@ -93,32 +75,18 @@ def conv2d_weight(x: Any, gy: Any, window: Window, groups: int, bias: bool) -> t
     """x (N, C, H, W), gy (N, K, P, Q) -> gw (K, C/groups, R, S): the adjoint of conv2d in w; and in b, or None."""
     x, planar = _readable(x, groups)
     gy = blocked(gy)
-    inputs, outputs = x.shape[1] // groups, gy.shape[1] // groups
-    size = (gy.shape[2], gy.shape[3])
-    by_winograd = not planar and winograd.fits(window, groups, size)
-    plan = _for_weights(x.shape, gy.shape, window, groups, planar, get_num_threads(), by_winograd)
-    gw = empty((gy.shape[1], inputs, *window.kernel))
-    sums = empty((plan.packed_size,))
-    if by_winograd:
-        padding = window.pad[0][0], window.pad[1][0]
-        tiles = winograd.plan_gradient(x.shape, gy.shape[1], size, padding, plan.threads)
-        winograd.weight_gradient(tiles, _numbers(x), _numbers(gy), sums)
+    p = _for_weights(x.shape, gy.shape, window, groups, planar, get_num_threads())
+    plan, threads = p.plan, p.plan.threads
+    gw, sums = empty(p.shape), empty((plan.packed_size,))
+    if p.winograd is not None:
+        winograd.weight_gradient(p.winograd, _numbers(x), _numbers(gy), sums)
     else:
-        work = scratch(plan.threads, plan.work_size, np.float32)
+        work = scratch(threads, plan.work_size, np.float32)
         parallel_for(plan.items, bands.gradient, plan.numbers, plan.tables, _numbers(x), _numbers(gy), sums, work,
-                     threads=plan.threads)  # fmt: skip
-    p = plan.numbers.array[0]
-    order = order_of(*window.kernel, int(p["in_blocks"]), int(p["vector"]))
-    parallel_for(groups * int(p["parts"]), unpack, plan.numbers, order.unpacking, sums, outputs, inputs, gw.reshape(-1),
-                 threads=1 if gw.size < SMALL else plan.threads)  # fmt: skip
-    return gw, _sum_of_channels(gy) if bias else None
-
-
-def _sum_of_channels(gy: Blocked) -> np.ndarray:
-    """gb[k] = Σ gy[:, k]"""
-    blocks = gy.blocks()
-    sums = np.einsum("nbpqc->bc", blocks, dtype=np.float32)
-    return np.ascontiguousarray(sums.reshape(-1)[: gy.shape[1]])
+                     threads=threads)  # fmt: skip
+    parallel_for(plan.parts, unpack, plan.numbers, p.order, sums, p.outputs, p.inputs, gw.reshape(-1),
+                 threads=1 if gw.size < SMALL else threads)  # fmt: skip
+    return gw, blocked_elementwise.sum(gy, (0, 2, 3), False) if bias else None
 
 
 # --- what they have in common -----------------------------------------------------------------------------------------
@@ -136,24 +104,31 @@ def _numbers(x: Any) -> np.ndarray:
     return flat if flat.flags.carray else flat.copy()
 
 
-def _packed(plan: Plan, layout: Fixed, w: np.ndarray, outputs: int, inputs: int) -> np.ndarray:
-    """w in the order of the tiles; it has so many outputs and inputs in a group, and stands as layout says."""
+class Pass(NamedTuple):
+    """All that follows from shapes."""
+
+    plan: Plan
+    order: Fixed  # of weights: how to pack or unpack them
+    layout: Fixed | None  # where they stand in w
+    winograd: winograd.Plan | None
+    flipped: bool  # for Winograd's way: taps run backwards
+    outputs: int  # of a group
+    inputs: int
+    taps: int  # of w, all of them
+    shape: Shape  # of the result
+
+
+def _correlate(p: Pass, x: np.ndarray, w: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """This pass's part of y = bias + x * w."""
+    plan, threads = p.plan, p.plan.threads
     a = empty((plan.packed_size,))
-    p = plan.numbers.array[0]
-    groups = int(p["groups"])
-    order = order_of(int(p["row_taps"]), int(p["col_taps"]), int(p["in_blocks"]), int(p["vector"]))
-    if layout.array[2] < layout.array[3]:  # what w has as outputs are inputs here: its taps are put in order first
-        order = order_of(*w.shape[2:], 1, BLOCK)
-    parallel_for(groups * int(p["parts"]), pack, plan.numbers, _plain(w), layout, order.packing, outputs, inputs,
-                 w.shape[2] * w.shape[3], a, threads=1 if a.size < SMALL else plan.threads)  # fmt: skip
-    return a
-
-
-def _correlate(plan: Plan, x: Any, packed: np.ndarray, bias: np.ndarray, y: Blocked) -> None:
-    """The plan's part of y = bias + x * w."""
-    work = scratch(plan.threads, plan.work_size, np.float32)
-    parallel_for(plan.items, bands.convolve, plan.numbers, plan.tables, _numbers(x), packed, bias, _numbers(y), work,
-                 threads=plan.threads)  # fmt: skip
+    parallel_for(plan.parts, pack, plan.numbers, w, p.layout, p.order, p.outputs, p.inputs, p.taps, a,
+                 threads=1 if a.size < SMALL else threads)  # fmt: skip
+    if p.winograd is not None:
+        winograd.correlate(p.winograd, x, a, p.flipped, bias, y)
+        return
+    work = scratch(threads, plan.work_size, np.float32)
+    parallel_for(plan.items, bands.convolve, plan.numbers, plan.tables, x, a, bias, y, work, threads=threads)
 
 
 def _plain(w: np.ndarray) -> np.ndarray:
@@ -163,48 +138,77 @@ def _plain(w: np.ndarray) -> np.ndarray:
 
 def _bias(b: np.ndarray | None, outputs: int, groups: int) -> np.ndarray:
     """As many numbers as there are channels in whole blocks, 0 past the last."""
-    padded = np.zeros(groups * (-(-outputs // groups // BLOCK) * BLOCK), np.float32)
-    if b is not None:
-        padded[:outputs] = b  # with several groups, blocks are whole
+    size = groups * (-(-outputs // groups // BLOCK) * BLOCK)
+    if b is None:
+        return _zeros(size)
+    padded = np.zeros(size, np.float32)
+    padded[:outputs] = b  # with several groups, blocks are whole
     return padded
+
+
+@functools.lru_cache(maxsize=64)
+def _zeros(size: int) -> np.ndarray:
+    return np.zeros(size, np.float32)
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    x_shape: Shape, w_shape: Shape, window: Window, groups: int, planar: bool, threads: int, cap: float | None,
-    only_packs: bool,
-) -> Plan:  # fmt: skip
-    y_shape = (x_shape[0], w_shape[0], *window.output_size((x_shape[2], x_shape[3])))
+    x_shape: Shape, w_shape: Shape, window: Window, groups: int, planar: bool, threads: int, cap: float | None
+) -> Pass:
+    size = window.output_size((x_shape[2], x_shape[3]))
+    shape = x_shape[0], w_shape[0], *size
     taps = _taps(window, 0), _taps(window, 1)
-    return plan_convolution(x_shape, planar, w_shape[0], groups, taps, window.stride, y_shape, (0, 0), (1, 1), threads,
-                            cap, only_packs)  # fmt: skip
+    by_winograd = not planar and winograd.fits(window, groups, size)
+    plan = plan_convolution(x_shape, planar, w_shape[0], groups, taps, window.stride, shape, (0, 0), (1, 1), threads,
+                            cap, by_winograd)  # fmt: skip
+    padding = window.pad[0][0], window.pad[1][0]
+    tiles = winograd.plan_convolution(x_shape, w_shape[0], size, padding, threads, cap) if by_winograd else None
+    weights = _weights(w_shape, groups)
+    order = order_of(*window.kernel, plan.in_blocks, plan.vector).packing
+    return Pass(plan, order, _layout(weights, weights), tiles, False, w_shape[0] // groups, w_shape[1],
+                window.kernel[0] * window.kernel[1], shape)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
 def _backward(
-    gy_shape: Shape, w_shape: Shape, window: Window, groups: int, size: Pair, threads: int, only_packs: bool
-) -> tuple[list[Plan | None], list[Fixed]]:
-    """The rows of x with equal (h + pad) mod stride meet the same taps: conv.py does the same with planes."""
+    gy_shape: Shape, w_shape: Shape, window: Window, groups: int, size: Pair, threads: int
+) -> tuple[list[Pass], bool]:
+    """The rows of x with equal (h + pad) mod stride meet the same taps: conv.py does the same with planes.
+
+    And whether every pixel meets some.
+    """
     shape = (gy_shape[0], groups * w_shape[1], *size)
     weights = _weights(w_shape, groups)
-    plans: list[Plan | None] = []
-    layouts = []
+    by_winograd, tiles = winograd.fits(window, groups, size), None
+    if by_winograd:
+        padding = 2 - window.pad[0][0], 2 - window.pad[1][0]
+        tiles = winograd.plan_convolution(gy_shape, shape[1], size, padding, threads, None)
+    order = order_of(*window.kernel, 1, BLOCK).packing  # what w has as outputs are inputs here
+    passes, whole = [], True
     for top, row_slice, row_taps in _phases(window, 0):
         for left, col_slice, col_taps in _phases(window, 1):
             part = weights.swapaxes(1, 2)[..., row_slice, col_slice]
-            if len(range(top, size[0], window.stride[0])) * len(range(left, size[1], window.stride[1])):
-                plans.append(
-                    plan_convolution(gy_shape, False, shape[1], groups, (row_taps, col_taps), (1, 1), shape,
-                                     (top, left), window.stride, threads, None, only_packs)
-                    if part.size else None
-                )  # fmt: skip
-                layouts.append(_layout(weights, part))
-    return plans, layouts
+            if not len(range(top, size[0], window.stride[0])) * len(range(left, size[1], window.stride[1])):
+                continue
+            if part.size:
+                plan = plan_convolution(gy_shape, False, shape[1], groups, (row_taps, col_taps), (1, 1), shape,
+                                        (top, left), window.stride, threads, None, by_winograd)  # fmt: skip
+                passes.append(Pass(plan, order, _layout(weights, part), tiles, True, w_shape[1], w_shape[0] // groups,
+                                   window.kernel[0] * window.kernel[1], shape))  # fmt: skip
+            else:
+                whole = False
+    return passes, whole
 
 
 @functools.lru_cache(maxsize=1024)
-def _for_weights(
-    x_shape: Shape, gy_shape: Shape, window: Window, groups: int, planar: bool, threads: int, only_packs: bool
-) -> Plan:
-    taps = _taps(window, 0), _taps(window, 1)
-    return plan_gradient(x_shape, planar, gy_shape[1], groups, taps, window.stride, gy_shape, threads, only_packs)
+def _for_weights(x_shape: Shape, gy_shape: Shape, window: Window, groups: int, planar: bool, threads: int) -> Pass:
+    taps, size = (_taps(window, 0), _taps(window, 1)), (gy_shape[2], gy_shape[3])
+    by_winograd, tiles = not planar and winograd.fits(window, groups, size), None
+    if by_winograd:
+        padding = window.pad[0][0], window.pad[1][0]
+        tiles = winograd.plan_gradient(x_shape, gy_shape[1], size, padding, threads)
+    plan = plan_gradient(x_shape, planar, gy_shape[1], groups, taps, window.stride, gy_shape, threads, by_winograd)
+    order = order_of(*window.kernel, plan.in_blocks, plan.vector).unpacking
+    inputs, outputs = x_shape[1] // groups, gy_shape[1] // groups
+    return Pass(plan, order, None, tiles, False, outputs, inputs, window.kernel[0] * window.kernel[1],
+                (gy_shape[1], inputs, *window.kernel))  # fmt: skip

@@ -44,6 +44,9 @@ class Plan(NamedTuple):
     packed_size: int  # elements of all packed weights
     work_size: int  # elements of scratch for each thread
     threads: int
+    parts: int  # of the outputs, over all groups
+    in_blocks: int
+    vector: int
 
 
 def plan_convolution(
@@ -67,7 +70,8 @@ def plan_convolution(
     tables = _tap_offsets(p, taps), np.zeros(1, np.int64) if only_packs else _convolve_tiles(p, planar, cap)
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)
     items = groups * int(p.image_bands * p.row_bands * p.splits)
-    return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads)
+    return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads,
+                groups * int(p.parts), int(p.in_blocks), int(p.vector))  # fmt: skip
 
 
 def plan_gradient(
@@ -98,7 +102,8 @@ def plan_gradient(
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)
     items = groups * int(p.parts * p.units)
     tables = units, np.array(tiles, np.int64)
-    return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads)
+    return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads,
+                groups * int(p.parts), int(p.in_blocks), int(p.vector))  # fmt: skip
 
 
 # --- what both have in common -----------------------------------------------------------------------------------------

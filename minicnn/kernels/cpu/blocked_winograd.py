@@ -68,6 +68,11 @@ class Plan(NamedTuple):
     u_size: int
     work_size: int  # elements of scratch for each thread
     threads: int
+    rows: int  # of tiles, in all images
+    band: int  # of these in a band
+    parts: int  # of the outputs
+    in_blocks: int
+    both_size: int  # elements of v and m of a band
 
 
 # --- planning ---------------------------------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ def plan_convolution(x_shape: Shape, outputs: int, size: Pair, padding: Pair, th
     offsets = 4 * (np.arange(p.in_blocks)[:, None] * p.v_block + 4 * np.arange(4)).reshape(-1)
     work_size = int(p.end + SQUARE * p.x_row + TILE * p.y_row) + 64
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(offsets.astype(np.int64), table), bands, PLACES * int(p.u_step),
-                work_size, threads)  # fmt: skip
+                work_size, threads, *_counts(p))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
@@ -148,7 +153,11 @@ def plan_gradient(x_shape: Shape, outputs: int, size: Pair, padding: Pair, threa
     table = [address("float32", kind) for kind in (transform_inputs, transform_gradients, gradient_of_weights)]
     work_size = int(SQUARE * p.x_row + TILE * p.y_row) + 64
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(np.array([*table, *tiles], np.int64)),
-                -(-all_rows // int(p.band)), PLACES * int(p.u_step), work_size, threads)  # fmt: skip
+                -(-all_rows // int(p.band)), PLACES * int(p.u_step), work_size, threads, *_counts(p))  # fmt: skip
+
+
+def _counts(p: Any) -> tuple[int, ...]:
+    return int(p.images * p.tile_rows), int(p.band), int(p.parts), int(p.in_blocks), int(p.end)
 
 
 def _odd_lines(elements: int) -> int:
@@ -169,8 +178,7 @@ def fits(window: Window, groups: int, size: Pair) -> bool:
 def correlate(plan: Plan, x: np.ndarray, a: np.ndarray, flipped: bool, bias: np.ndarray, y: np.ndarray) -> None:
     """y = bias + x * w, where a are the weights as pack() orders them, and `flipped` if their taps run backwards."""
     u = empty((plan.u_size,))
-    p = plan.numbers.array[0]
-    parallel_for(int(p["parts"] * p["in_blocks"]), prepare_weights, plan.numbers, plan.tables, a, u, int(flipped),
+    parallel_for(plan.parts * plan.in_blocks, prepare_weights, plan.numbers, plan.tables, a, u, int(flipped),
                  threads=plan.threads)  # fmt: skip
     work = scratch(plan.threads, plan.work_size, np.float32)
     parallel_for(plan.bands, multiply_bands, plan.numbers, plan.tables, x, u, bias, y, work, threads=plan.threads)
@@ -178,16 +186,15 @@ def correlate(plan: Plan, x: np.ndarray, a: np.ndarray, flipped: bool, bias: np.
 
 def weight_gradient(plan: Plan, x: np.ndarray, gy: np.ndarray, sums: np.ndarray) -> None:
     """sums, in the order of pack(), of the products of x and gy."""
-    p = plan.numbers.array[0]
-    all_rows, band, parts = int(p["images"] * p["tile_rows"]), int(p["band"]), int(p["parts"])
-    u, both = empty((plan.u_size,)), empty((int(p["end"]),))
+    u, both = empty((plan.u_size,)), empty((plan.both_size,))
     work = scratch(plan.threads, plan.work_size, np.float32)
-    for first in range(0, all_rows, band):
-        rows = min(band, all_rows - first)
+    for first in range(0, plan.rows, plan.band):
+        rows = min(plan.band, plan.rows - first)
         parallel_for(rows, transform_rows, plan.numbers, plan.tables, first, x, gy, both, work, threads=plan.threads)
-        parallel_for(PLACES * parts, add_products, plan.numbers, plan.tables, rows, first, both, u,
+        parallel_for(PLACES * plan.parts, add_products, plan.numbers, plan.tables, rows, first, both, u,
                      threads=plan.threads)  # fmt: skip
-    parallel_for(parts * int(p["in_blocks"]), finish_weights, plan.numbers, plan.tables, u, sums, threads=plan.threads)
+    parallel_for(plan.parts * plan.in_blocks, finish_weights, plan.numbers, plan.tables, u, sums,
+                 threads=plan.threads)  # fmt: skip
 
 
 # --- compiled: weights ------------------------------------------------------------------------------------------------

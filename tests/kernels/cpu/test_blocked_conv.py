@@ -71,6 +71,9 @@ def all_work_is_worth_it(monkeypatch):
 def direct(monkeypatch):
     """Every convolution in the direct way."""
     monkeypatch.setattr(blocked_winograd, "fits", lambda *args: False)
+    forget()
+    yield
+    forget()
 
 
 def compile_for(monkeypatch, name):
