@@ -23,7 +23,9 @@ multiply-adds are `fmuladd`: fused where the CPU can, else a multiplication and 
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,7 +36,9 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
+from . import machine_code
 from .code import INT, INT32, Code
+from .versions import version_of
 
 
 class Machine(NamedTuple):
@@ -81,10 +85,13 @@ def machine() -> Machine:
 @functools.cache
 def address(dtype: str, micro_kernel: Callable[..., None], **shape: int) -> int:
     """Where the machine code of a micro-kernel is: address("float32", dot_tile, rows=4, columns=6)."""
-    engine = llvm.create_mcjit_compiler(_module(dtype, micro_kernel, shape), _target_machine())
-    engine.finalize_object()
-    _engines.append(engine)
-    return engine.get_function_address(micro_kernel.__name__)
+    made_for = (sys.implementation.cache_tag, dtype, sorted(shape.items()), machine(), *_cpu())
+    symbol = f"{micro_kernel.__name__}-{hashlib.sha256(repr(made_for).encode()).hexdigest()[:24]}"
+
+    def compile(symbol: str) -> bytes:
+        return _target_machine().emit_object(_module(dtype, micro_kernel, shape, symbol))
+
+    return machine_code.address(symbol, version_of(micro_kernel, Code), compile)
 
 
 def _call_tile(typing: Any, address: Any, args: Any) -> Any:
@@ -285,18 +292,16 @@ def sgd_tile(code, count, p, g, v, numbers, *, momentum, nesterov, decay):
 
 # --- compilation ------------------------------------------------------------------------------------------------------
 
-_engines: list[Any] = []  # own the machine code: it lives as long as the process
-
 
 def _signature(arguments: int) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [INT] * arguments)
 
 
-def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]) -> Any:
+def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int], name: str = "micro_kernel") -> Any:
     module = ir.Module("minicnn")
     parameters = inspect.signature(micro_kernel).parameters.values()
     arguments = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) - 1  # all but `code` and what is shape
-    function = ir.Function(module, _signature(arguments), micro_kernel.__name__)
+    function = ir.Function(module, _signature(arguments), name)
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
     micro_kernel(Code(builder, dtype, machine().lanes(dtype)), *function.args, **shape)
@@ -304,13 +309,18 @@ def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]
     return llvm.parse_assembly(str(module))
 
 
-def _target_machine() -> Any:
-    """This CPU, or the one that NUMBA_CPU_NAME (and NUMBA_CPU_FEATURES) names, so that every path is testable here."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _cpu() -> tuple[str, str]:
+    """Name and features of this CPU, or of the one that NUMBA_CPU_NAME (and NUMBA_CPU_FEATURES) names, so that every
+    path is testable here."""
     numba_config: Any = config
     cpu, features = numba_config.CPU_NAME, numba_config.CPU_FEATURES
     if features is None:
         features = "" if cpu else llvm.get_host_cpu_features().flatten()
-    cpu = cpu or llvm.get_host_cpu_name()
+    return cpu or llvm.get_host_cpu_name(), features
+
+
+def _target_machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = _cpu()
     return llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
