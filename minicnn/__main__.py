@@ -79,7 +79,8 @@ def show_summary(args: argparse.Namespace) -> None:
     """The table of one model's layers."""
     models = load_models()
     model = models.create_model(args.name)
-    print(model.summary(tuple(args.input) if args.input else models.input_shape(args.name)))
+    shape = tuple(args.input) if args.input else models.input_shape(args.name)
+    print(model.summary((args.batch, *shape) if len(shape) == 3 else shape))
 
 
 def classify(args: argparse.Namespace) -> None:
@@ -125,6 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     command = commands.add_parser("summary", help="the layers of a model: shapes, parameters, work and memory")
     command.add_argument("name", help="see `minicnn models`")
     command.add_argument("--input", type=int, nargs="+", metavar="SIZE", help="shape of an input, such as 1 32 32")
+    command.add_argument("--batch", type=int, default=1, metavar="N", help="so many inputs; default: 1")
     command.set_defaults(run=show_summary)
     command = commands.add_parser("classify", help="what is in a photograph: the five likeliest classes of ImageNet")
     command.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG and others")

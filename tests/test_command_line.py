@@ -39,6 +39,7 @@ def few_digits(tmp_path_factory):
 def test_models_and_summary_and_devices():
     assert "61,706" in run("-m", "minicnn", "models").stdout
     assert "Conv2d 6→16, 5×5" in run("-m", "minicnn", "summary", "lenet5", "--device", "reference").stdout
+    assert "training step, batch 8: about" in run("-m", "minicnn", "summary", "lenet5", "--batch", "8").stdout
     assert "reference" in run("-m", "minicnn", "devices").stdout
 
 

@@ -30,6 +30,7 @@ from .layers import (
     Linear,
 )
 from .loss import AuxiliaryLoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss
+from .memory import TrainingMemory, training_memory
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
@@ -39,8 +40,8 @@ from .summary import Summary, summarize, trace_shapes
 __all__ = [
     "AvgPool2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity", "Linear",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "ParameterList", "ReLU", "ScaledTanh",
-    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "Upsample", "init", "summarize", "utils",
-    "trace_shapes",
+    "Sequential", "Sigmoid", "Softmax", "Summary", "Tanh", "TrainingMemory", "Upsample", "init", "summarize",
+    "trace_shapes", "training_memory", "utils",
     # pooling
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "MaxUnpool2d",
     # activations, noise

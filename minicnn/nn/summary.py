@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import device as devices
-from ..device import generator
-from ..errors import ShapeError
-from ..function import Function, enable_grad, install, no_grad, remove, set_recomputing
+from ..errors import ArgumentError, ShapeError
+from ..function import Function, enable_grad, install, no_grad, remove
 from ..table import format_bytes, format_table
 from ..tensor import Tensor
+from .memory import TrainingMemory, training_memory, undisturbed
 from .module import Module
 
 
@@ -38,6 +40,12 @@ class Summary:
     input_shape: tuple[int, ...]
     rows: list[Row]
     trainable_params: int
+    walk: Callable[[], TrainingMemory]
+
+    @functools.cached_property
+    def training(self) -> TrainingMemory:
+        """What a training step on such a batch needs at most; found when first asked for. Errors as training_memory."""
+        return self.walk()
 
     @property
     def params(self) -> int:
@@ -69,7 +77,13 @@ class Summary:
         frozen = self.params - self.trainable_params
         foot = f"input {shape}; {self.trainable_params:,} trainable parameters"
         foot += f", {frozen:,} frozen" if frozen else ""
-        return format_table(head, body, "<<<>>>", total) + "\n" + foot
+        return format_table(head, body, "<<<>>>", total) + "\n" + foot + "\n" + self._training_step()
+
+    def _training_step(self) -> str:
+        try:
+            return str(self.training)
+        except (ArgumentError, ShapeError) as error:  # all is frozen, or a batch norm gets one value a channel
+            return f"training step, batch {self.input_shape[0]}: impossible, since {error}"
 
 
 class _Meter:
@@ -119,7 +133,8 @@ def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
     """Run the model once on zeros, in evaluation mode but recording, and read off every layer.
 
     Nothing is computed but shapes, so that the largest networks take a fraction of a second (device.shapes_only). Each
-    layer is run by itself; where Sequential computes two neighbours together, less is kept than the table says.
+    layer is run by itself; where Sequential computes two neighbours together, less is kept than the table says. Its
+    last line, the memory of a training step, knows that: it is from a step walked through as it will run (memory.py).
 
     Raises ShapeError if input_shape is not (C, H, W), (N, C, H, W) or another shape the model takes.
     """
@@ -145,7 +160,8 @@ def summarize(model: Module, input_shape: tuple[int, ...]) -> Summary:
         for module, mode in modes:
             module.training = mode
     trainable = sum(p.size for p in model.parameters() if p.requires_grad)
-    return Summary(type(model).__name__, shape, list(meter.rows.values()), trainable)
+    walk = functools.partial(training_memory, model, shape)
+    return Summary(type(model).__name__, shape, list(meter.rows.values()), trainable, walk)
 
 
 def trace_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -156,22 +172,14 @@ def trace_shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple
     Raises what forward raises, such as ShapeError for an image that is too small.
     """
     found: dict[str, tuple[int, ...]] = {}
-    modules = {path: module for path, module in model.named_modules()}
-    hooks = [(m, m._forward_pre_hooks, m._forward_hooks) for m in modules.values()]
-    calls = generator.calls
     first = next(model.parameters(), None)
     dtype, device = (np.float32, None) if first is None else (first.dtype, first.device)
     x = Tensor(np.zeros(input_shape, dtype), device=device)
-    try:
-        for path, module in modules.items():
+    with undisturbed(model), no_grad():
+        for path, module in model.named_modules():
             module._forward_pre_hooks = [_begins(found, path)]
             module._forward_hooks = [_ends(found, path)]
-        with devices.shapes_only(), no_grad(), set_recomputing(True):
-            Module.__call__(model, x)  # a network's own __call__ would explain an error by tracing shapes
-    finally:
-        generator.calls = calls
-        for module, before, after in hooks:
-            module._forward_pre_hooks, module._forward_hooks = before, after
+        Module.__call__(model, x)  # a network's own __call__ would explain an error by tracing shapes
     return found
 
 

@@ -74,6 +74,7 @@ class Conv2dReLUMaxPool2dGradient(Function):
     name = "conv2d_relu_max_pool2d_gradient"
 
     def forward(self, gy, x, w, indices, window, groups, pool, needs):
+        self.window, self.groups = window, groups
         gy = kernels.reshape(gy, indices.shape)
         found = kernels.conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs)
         return tuple(gradient for gradient in found if gradient is not None)

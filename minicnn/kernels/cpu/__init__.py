@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import CONTENTS, reference
+from . import footprint as footprint
 from .blocked import Blocked, plain
 
 COMPILED = {
