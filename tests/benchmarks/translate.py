@@ -10,10 +10,9 @@ What the two sides compute is compared before anything is timed (train_step.py),
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,35 +20,7 @@ import torch.nn.functional as F
 
 from minicnn import Tensor, nn
 from minicnn import device as devices
-from minicnn.function import Function
-
-
-class Call(NamedTuple):
-    """One op that ran: its class's name, its inputs, what else it was given, and its outputs."""
-
-    op: str
-    inputs: tuple[Tensor | None, ...]
-    attributes: dict[str, Any]
-    outputs: tuple[Tensor, ...]
-
-
-@contextlib.contextmanager
-def watched() -> Iterator[list[Call]]:
-    """Lists every call of an op inside."""
-    calls: list[Call] = []
-    original = Function.__dict__["apply"]
-
-    def apply(cls: type[Function], *inputs: Tensor | None, **attributes: Any) -> Any:
-        result = original.__get__(None, cls)(*inputs, **attributes)
-        calls.append(Call(cls.__name__, inputs, attributes, result if isinstance(result, tuple) else (result,)))
-        return result
-
-    Function.apply = classmethod(apply)  # type: ignore[method-assign, assignment]
-    try:
-        yield calls
-    finally:
-        Function.apply = original  # type: ignore[method-assign]
-
+from tests.benchmarks.calls import Call, watched
 
 # --- PyTorch's function for each op -----------------------------------------------------------------------------------
 # A row makes from the attributes (and the call) a function of the inputs.
@@ -114,6 +85,16 @@ def batch_norm(call: Call, eps: float, cap: float | None, running: Any) -> Made:
     return run
 
 
+def fixed_norm(call: Call, statistics: Any, eps: float, cap: float | None) -> Made:
+    mean, var = (torch.from_numpy(np.array(array)) for array in statistics)
+
+    def run(x, w, b, residual):
+        y = F.batch_norm(x, mean.to(x.dtype), var.to(x.dtype), w, b, False, 0.0, eps)
+        return _clipped(y if residual is None else y + residual, cap)
+
+    return run
+
+
 def avg_pool2d(call: Call, window: Any, count_include_pad: bool) -> Made:
     padding = window.pad[0][0], window.pad[1][0]
     return lambda x: F.avg_pool2d(x, window.kernel, window.stride, padding, window.ceil_mode, count_include_pad)
@@ -152,6 +133,7 @@ ROWS: dict[str, Callable[..., Made]] = {
     "AvgPool2d": avg_pool2d,
     "AdaptiveAvgPool2d": lambda call, size: lambda x: F.adaptive_avg_pool2d(x, size),
     "BatchNorm": batch_norm,
+    "FixedNorm": fixed_norm,
     "LocalResponseNorm": local_response_norm,
     "ReLU": lambda call: F.relu,
     "ReLU6": lambda call: F.relu6,
@@ -218,9 +200,9 @@ class Program(torch.nn.Module):
         return values[self.result]
 
 
-def to_torch(model: nn.Module, x: np.ndarray) -> Program:
-    """The whole network, for inputs of the shape of x, in training; parameters come in the same order."""
+def to_torch(model: nn.Module, x: np.ndarray, training: bool = True) -> Program:
+    """The whole network, for inputs of the shape of x, in training or evaluation; parameters come in the same order."""
     tensor = Tensor(x)
     with devices.shapes_only(), watched() as calls:  # which op runs with what follows from shapes alone
-        output = model.train()(tensor)
+        output = model.train(training)(tensor)
     return Program(model, tensor, output, calls)
