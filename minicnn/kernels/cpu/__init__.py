@@ -123,16 +123,19 @@ def __getattr__(name: str) -> Any:
 
 def _enter(name: str, usual: Any) -> Any:
     """The entry of that name, from now on found without asking __getattr__."""
-    home = KNOWS_BLOCKED.get(name)
+    home: Any = KNOWS_BLOCKED.get(name)
 
     @functools.wraps(usual)
     def kernel(*args: Any) -> Any:
+        nonlocal home
         for a in args:
             kind = type(a)
             if kind is Blocked or ((kind is tuple or kind is list) and Blocked in map(type, a)):
-                if home is not None:
-                    return getattr(importlib.import_module(f".{home}", __name__), name)(*args)
-                return usual(*map(plain, args))
+                if home is None:
+                    return usual(*map(plain, args))
+                if type(home) is str:
+                    home = importlib.import_module(f".{home}", __name__)
+                return getattr(home, name)(*args)
         return usual(*args)
 
     globals()[name] = kernel
