@@ -79,9 +79,8 @@ def _examples_of(item: pytest.Item) -> int | None:
     each = 1 + companions(thorough, on_host)
     if thorough and "op" in parameters:
         return -(-THOROUGH // item.config.stash[TESTS_OF_ROW][parameters["op"].name] // each)
-    if not on_host:
-        return FEWER
-    return settings().max_examples // each if "holds" in parameters else None
+    many = None if on_host else FEWER
+    return (many or settings().max_examples) // each if "holds" in parameters else many
 
 
 @contextlib.contextmanager

@@ -26,9 +26,9 @@ def names(value):
 def try_out(op, holds, device, data):
     """The property, of a case that hypothesis chose, and of companions of which it chose the seed only."""
     holds.check(op, data.draw(strategy(op.inputs), label=f"{holds.name}, {op.name}"), device)
-    if count := companions(THOROUGH, DEVICES[device].memory == "host"):
-        seed = data.draw(st.integers(0, 2**40), label="seed of the companions")
-        check_all(op, holds, device, examples(op.inputs, count, seed))
+    count = companions(THOROUGH, DEVICES[device].memory == "host")
+    seed = data.draw(st.integers(0, 2**40), label="seed of the companions")
+    check_all(op, holds, device, examples(op.inputs, count, seed))
 
 
 def check_all(op, holds, device, cases):

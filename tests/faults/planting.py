@@ -108,10 +108,13 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         forget_geometry()
 
 
+GEOMETRY = [thing for place in (window, Window, arguments) for thing in vars(place).values()
+            if hasattr(thing, "cache_clear")]  # fmt: skip
+
+
 def forget_geometry() -> None:
-    for thing in (*vars(window).values(), *vars(Window).values(), *vars(arguments).values()):
-        if hasattr(thing, "cache_clear"):
-            thing.cache_clear()
+    for cached in GEOMETRY:
+        cached.cache_clear()
 
 
 def kernel(name: str, wrong: Callable[..., Callable], book: Any = reference) -> Callable[[], AbstractContextManager]:
