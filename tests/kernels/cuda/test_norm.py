@@ -10,6 +10,8 @@ import pytest
 from minicnn.kernels import reference
 from minicnn.kernels.cuda import norm
 
+from .. import norms
+from ..norms import numbers
 from .on_device import BOTH, Kernels, agree
 
 SHAPES = {
@@ -28,14 +30,6 @@ EACH_DTYPE = pytest.mark.parametrize("dtype", BOTH)
 @pytest.fixture
 def gpu(device):
     return Kernels(device, "norm")
-
-
-def numbers(shape, dtype=np.float32, seed=0, mean=0.0, std=1.0):
-    return (mean + std * np.random.default_rng(seed).standard_normal(shape)).astype(dtype)
-
-
-def by_channel(c, x):
-    return c.reshape(-1, *(1,) * (x.ndim - 2))
 
 
 @EACH_DTYPE
@@ -88,55 +82,22 @@ def test_strided_arrays_and_arrays_that_begin_anywhere(gpu, dtype):
 
 @pytest.mark.parametrize("mean, std", [(1e3, 1.0), (-3e4, 1.0), (1.0, 1e-3), (0.0, 1e-6)])
 def test_a_mean_that_is_large_beside_the_deviation(gpu, mean, std):
-    """In single precision mean(x²) − mean(x)² would have no correct digit left."""
     x = numbers((8, 3, 20, 50), np.float32, 0, mean, std)
-    y, found_mean, found_var = gpu.batch_norm(x, None, None, None, None, None, 1e-20, None)
-    wide = x.astype(np.float64)
-    right_mean, right_var = wide.mean((0, 2, 3)), wide.var((0, 2, 3))
-    np.testing.assert_allclose(found_mean, right_mean, rtol=1e-9, atol=1e-6 * std)
-    np.testing.assert_allclose(found_var, right_var, rtol=1e-6)
-    right = (wide - by_channel(right_mean, x)) / by_channel(np.sqrt(right_var), x)
-    assert np.abs(y - right).max() < 3e-6
-    gy = numbers(x.shape, np.float32, 1)
-    gx, gw, _ = gpu.batch_norm_gradient(gy, x, y, None, found_mean, found_var, 1e-20, None)
-    right_gw = (gy * right).sum((0, 2, 3))
-    assert np.abs(gw - right_gw).max() < 1e-5 * np.abs(gy * right).sum((0, 2, 3)).max()
-    projected = gy - gy.mean((0, 2, 3), keepdims=True) - right * by_channel(right_gw / (x.size / 3), x)
-    right_gx = projected / by_channel(np.sqrt(right_var), x)
-    assert np.abs(gx - right_gx).max() < 3e-6 * np.abs(right_gx).max()
+    norms.is_right_where_the_mean_is_large_beside_the_deviation(gpu, x, std)
 
 
 def test_first_numbers_unlike_the_others(gpu):
-    """The first of each chunk is what the others are compared with, and not a good one here."""
-    x = numbers((16, 1, 8, 8), np.float32)
-    x[0] += 1e4
-    _, mean, var = gpu.batch_norm(x, None, None, None, None, None, 1e-5, None)
-    wide = x.astype(np.float64)
-    np.testing.assert_allclose(mean, wide.mean(), rtol=1e-6)
-    np.testing.assert_allclose(var, wide.var(), rtol=1e-5)
+    norms.is_right_where_the_first_image_is_unlike_the_others(gpu, numbers((16, 1, 8, 8)))
 
 
 @EACH_DTYPE
 def test_a_channel_that_is_constant(gpu, dtype):
-    x = np.full((3, 2, 4, 4), 0.1, dtype)
-    y, mean, var = gpu.batch_norm(x, None, None, None, np.array([2, 3], dtype), None, 1e-5, None)
-    assert (var >= 0).all() and (var < 1e-15).all()
-    np.testing.assert_allclose(mean, x[0, 0, 0, 0], rtol=1e-7)
-    np.testing.assert_allclose(y[:, 0], 2, rtol=1e-5)
-    np.testing.assert_allclose(y[:, 1], 3, rtol=1e-5)
+    norms.gives_its_bias_where_a_channel_is_constant(gpu, dtype)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_stay_in_their_channel(gpu, value):
-    x = numbers((2, 3, 4, 5))
-    expected, _, _ = gpu.batch_norm(x, None, None, None, None, None, 1e-5, math.inf)
-    for channel in range(3):
-        spoilt = x.copy()
-        spoilt[0, channel, 0, 0] = value
-        y, _, _ = gpu.batch_norm(spoilt, None, None, None, None, None, 1e-5, math.inf)
-        assert np.isnan(y[:, channel]).all(), "an activation must not hide it"
-        others = [c for c in range(3) if c != channel]
-        np.testing.assert_array_equal(y[:, others], expected[:, others])
+    norms.keeps_what_is_not_finite_in_its_channel(gpu, value)
 
 
 def test_equal_inputs_give_equal_bytes(gpu):
