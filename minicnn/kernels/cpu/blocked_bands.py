@@ -8,6 +8,8 @@ a are the weights in the order in which tiles read them: see blocked_weights.py.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .blocked_weights import part_of
 from .compile import jit
 from .microkernels import call_tile, place
@@ -16,7 +18,7 @@ from .microkernels import call_tile, place
 
 
 @jit
-def _copy_band(p, x, group, n0, n1, p0, p1, block0, block1, work):
+def _copy_band(p, copy, x, group, n0, n1, p0, p1, block0, block1, work):
     """work[n, block, row, col] = x, 0 outside of the image, for all that output rows p0 to p1 read."""
     h0 = p0 * p.row_step + p.first_row
     rows = (p1 - p0 - 1) * p.row_step + p.copy_rows - (p.band_rows - 1) * p.row_step
@@ -25,16 +27,30 @@ def _copy_band(p, x, group, n0, n1, p0, p1, block0, block1, work):
     v = p.vector
     for n in range(n0, n1):
         for block in range(block0, block1):
-            source = n * p.x_image + (group * p.in_blocks + block) * p.x_block
+            source = n * p.x_image + (group * p.in_blocks + block) * p.x_block + p.first_col * v
             to = (n - n0) * p.image + block * p.block
-            for h in range(h0, h0 + rows):
+            if v == 16:
+                call_tile(
+                    copy,
+                    (
+                        rows,
+                        p.copy_cols,
+                        place(x, source),
+                        p.x_row * 4,
+                        left,
+                        right,
+                        h0,
+                        p.height,
+                        place(work, to),
+                        p.row * 4,
+                    ),
+                )
+                continue
+            for h in range(h0, h0 + rows):  # planes
+                work[to : to + p.copy_cols] = 0
                 if 0 <= h < p.height:
-                    work[to : to + left * v] = 0
-                    begin = source + h * p.x_row + (p.first_col + left) * v
-                    work[to + left * v : to + right * v] = x[begin : begin + (right - left) * v]
-                    work[to + right * v : to + p.copy_cols * v] = 0
-                else:
-                    work[to : to + p.copy_cols * v] = 0
+                    for j in range(left, right):
+                        work[np.uintp(to + j)] = x[np.uintp(source + h * p.x_row + j)]
                 to += p.row
 
 
@@ -42,7 +58,7 @@ def _copy_band(p, x, group, n0, n1, p0, p1, block0, block1, work):
 
 
 @jit
-def convolve(share, first, last, plan, offsets, tiles, x, a, bias, y, work):
+def convolve(share, first, last, plan, offsets, tiles, copy, x, a, bias, y, work):
     """Items are bands of images or rows, for one group of channels, and all or some parts of the outputs."""
     p = plan[0]
     for item in range(first, last):
@@ -54,7 +70,7 @@ def convolve(share, first, last, plan, offsets, tiles, x, a, bias, y, work):
         p1 = min(p0 + p.band_rows, p.rows)
         if p.copies:
             own = work[share]
-            _copy_band(p, x, group, n0, n1, p0, p1, 0, p.in_blocks, own)
+            _copy_band(p, copy, x, group, n0, n1, p0, p1, 0, p.in_blocks, own)
             start = place(own, 0)
         else:
             row = p0 * p.row_step + p.first_row
@@ -103,7 +119,7 @@ def _convolvepart_of(p, group, part, n0, n1, p0, p1, offsets, tiles, x, a, bias,
 
 
 @jit
-def gradient(share, first, last, plan, units, tiles, x, gy, sums, work):
+def gradient(share, first, last, plan, units, tiles, copy, x, gy, sums, work):
     """Items are (group of channels, part of the outputs, unit): each is summed over all pixels by one thread."""
     p = plan[0]
     own = work[share]
@@ -122,7 +138,7 @@ def gradient(share, first, last, plan, units, tiles, x, gy, sums, work):
             for p0 in range(0, p.rows, p.band_rows):
                 p1 = min(p0 + p.band_rows, p.rows)
                 if p.copies:
-                    _copy_band(p, x, group, n0, n1, p0, p1, block0, block1, own)
+                    _copy_band(p, copy, x, group, n0, n1, p0, p1, block0, block1, own)
                     start = place(own, 0)
                 else:
                     row = p0 * p.row_step + p.first_row

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..window import Pair
 from .arguments import Fixed
-from .blocked_tiles import BLOCK, convolve_tile, gradient_tile, group_size, most_channels, most_pixels
+from .blocked_tiles import BLOCK, convolve_tile, copy_padded, gradient_tile, group_size, most_channels, most_pixels
 from .microkernels import address
 
 BAND_BYTES = 768 * 1024  # of x, for one band: L2 also holds what is made of it, and weights that stream by
@@ -67,7 +67,8 @@ def plan_convolution(
         p.x_row, p.y_row = p.row, p.row
     _choose_bands(p, threads)
     _place_copy(p)
-    tables = _tap_offsets(p, taps), np.zeros(1, np.int64) if only_packs else _convolve_tiles(p, planar, cap)
+    tiles = np.zeros(1, np.int64) if only_packs else _convolve_tiles(p, planar, cap)
+    tables = _tap_offsets(p, taps), tiles, address("float32", copy_padded)
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)
     items = groups * int(p.image_bands * p.row_bands * p.splits)
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads,
@@ -101,7 +102,7 @@ def plan_gradient(
     p.units = len(units)
     packed = groups * int(p.out_blocks) * BLOCK * int(p.depth)
     items = groups * int(p.parts * p.units)
-    tables = units, np.array(tiles, np.int64)
+    tables = units, np.array(tiles, np.int64), address("float32", copy_padded)
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(*tables), items, packed, _copy_size(p), threads,
                 groups * int(p.parts), int(p.in_blocks), int(p.vector))  # fmt: skip
 

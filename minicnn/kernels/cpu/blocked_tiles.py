@@ -120,3 +120,39 @@ def gradient_tile(
     tile = code.loop(rows, tile, next_row)
     for value, target in zip(tile, targets, strict=True):
         code.store(value, target)
+
+
+def copy_padded(code, rows, cols, source, source_row, begin, end, top, height, target, target_row):
+    """target[i, j] = source[top + i, j] where 0 ≤ top + i < height and begin ≤ j < end, else 0: rows of pixels.
+
+    Rows are source_row and target_row bytes apart. source is the address that pixel (0, 0) has, or would have.
+    """
+
+    def clear(code, to, count):
+        def step(j: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            for part in range(BLOCK // code.lanes):
+                code.store(code.zero, code.at(code.plus(to, code.times(j, 4 * BLOCK)), vector=part))
+            return nothing
+
+        code.loop(count, [], step)
+
+    def next_row(i: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+        h = code.plus(top, i)
+        inside = code.builder.icmp_unsigned("<", h, height)
+        first, last = (code.builder.select(inside, edge, cols) for edge in (begin, end))
+        here = code.plus(target, code.builder.mul(i, target_row))
+        there = code.plus(source, code.builder.mul(h, source_row))
+        clear(code, here, first)
+
+        def move(j: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
+            pixel = code.times(code.plus(first, j), 4 * BLOCK)
+            for part in range(BLOCK // code.lanes):
+                code.store(code.load(code.at(code.plus(there, pixel), vector=part)),
+                           code.at(code.plus(here, pixel), vector=part))  # fmt: skip
+            return nothing
+
+        code.loop(code.builder.sub(last, first), [], move)
+        clear(code, code.plus(here, code.times(last, 4 * BLOCK)), code.builder.sub(cols, last))
+        return nothing
+
+    code.loop(rows, [], next_row)

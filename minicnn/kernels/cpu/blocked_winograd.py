@@ -29,7 +29,7 @@ import numpy as np
 from ..window import Pair, Window
 from .arguments import Fixed
 from .blocked_plans import WIDTHS, Shape, widths_of
-from .blocked_tiles import BLOCK, convolve_tile, gradient_tile, group_size, most_channels, most_pixels
+from .blocked_tiles import BLOCK, convolve_tile, copy_padded, gradient_tile, group_size, most_channels, most_pixels
 from .compile import jit
 from .memory import empty
 from .microkernels import address, call_tile, place
@@ -46,7 +46,7 @@ from .winograd_tiles import (
 
 L2_BYTES = 1_200_000  # for v and m of a band
 PLACES = SQUARE * SQUARE
-FIRST_TILE = 3  # in the table of addresses: before it are the transforms
+FIRST_TILE = 4  # in the table of addresses: before it are the transforms
 
 WINOGRAD = np.dtype(
     [
@@ -121,6 +121,7 @@ def plan_convolution(x_shape: Shape, outputs: int, size: Pair, padding: Pair, th
     table = np.zeros(FIRST_TILE + 2 * WIDTHS, np.int64)
     table[:FIRST_TILE] = (
         address("float32", transform_inputs),
+        address("float32", copy_padded),
         address("float32", transform_products, cap=cap),
         address("float32", transform_weights),
     )
@@ -150,7 +151,8 @@ def plan_gradient(x_shape: Shape, outputs: int, size: Pair, padding: Pair, threa
     tiles = [
         address("float32", gradient_tile, step=64, lines=1, channels=int(p.channels), blocks=count) for count in blocks
     ]
-    table = [address("float32", kind) for kind in (transform_inputs, transform_gradients, gradient_of_weights)]
+    kinds = transform_inputs, copy_padded, transform_gradients, gradient_of_weights
+    table = [address("float32", kind) for kind in kinds]
     work_size = int(SQUARE * p.x_row + TILE * p.y_row) + 64
     return Plan(Fixed(numbers.view(np.ndarray)), Fixed(np.array([*table, *tiles], np.int64)),
                 -(-all_rows // int(p.band)), PLACES * int(p.u_step), work_size, threads, *_counts(p))  # fmt: skip
@@ -215,7 +217,7 @@ def prepare_weights(share, first, last, plan, offsets, tiles, a, u, flipped):
     p = plan[0]
     for item in range(first, last):
         lines, from_a, a_row, a_col, to = _weights_of(p, item)
-        call_tile(tiles[2], (lines, place(a, from_a), a_row * 4, a_col * 4, place(u, to), p.u_step * 4, flipped))
+        call_tile(tiles[3], (lines, place(a, from_a), a_row * 4, a_col * 4, place(u, to), p.u_step * 4, flipped))
 
 
 @jit
@@ -223,36 +225,30 @@ def finish_weights(share, first, last, plan, tiles, u, sums):
     p = plan[0]
     for item in range(first, last):
         lines, to, a_row, a_col, from_u = _weights_of(p, item)
-        call_tile(tiles[2], (lines, place(u, from_u), p.u_step * 4, place(sums, to), a_row * 4, a_col * 4))
+        call_tile(tiles[3], (lines, place(u, from_u), p.u_step * 4, place(sums, to), a_row * 4, a_col * 4))
 
 
 # --- compiled: rows of tiles ------------------------------------------------------------------------------------------
 
 
 @jit
-def _copy_row(source, image, height, width, top, left, target, to, rows, cols):
-    """target[i, j] = pixel (top + i, left + j) of an image, 0 outside; elements are vectors of 16."""
+def _copy_row(copy, source, image, height, width, top, left, target, rows, cols):
+    """target[i, j] = pixel (top + i, left + j) of an image, 0 outside."""
     begin = min(cols, max(0, -left))
     end = max(begin, min(cols, width - left))
-    for i in range(rows):
-        h = top + i
-        here = to + i * cols * 16
-        if 0 <= h < height:
-            start = image + (h * width + left) * 16
-            target[here : here + begin * 16] = 0
-            target[here + begin * 16 : here + end * 16] = source[start + begin * 16 : start + end * 16]
-            target[here + end * 16 : here + cols * 16] = 0
-        else:
-            target[here : here + cols * 16] = 0
+    call_tile(
+        copy, (rows, cols, place(source, image + left * 16), width * 64, begin, end, top, height, target, cols * 64)
+    )
 
 
 @jit
-def _transform_x(p, tile, x, number, block, own, row_at, target):
+def _transform_x(p, tiles, x, number, block, own, row_at, target):
     """Row of tiles `number` of x, one block of it, into the 36 places of v."""
     n, row = number // p.tile_rows, number % p.tile_rows
     image = (n * p.in_blocks + block) * p.height * p.width * 16
-    _copy_row(x, image, p.height, p.width, row * 4 - p.top, -p.left, own, row_at, 6, p.tile_cols * 4 + 2)
-    call_tile(tile, (p.tile_cols, place(own, row_at), p.x_row * 4, target, p.v_step * 4))
+    own_row = place(own, row_at)
+    _copy_row(tiles[1], x, image, p.height, p.width, row * 4 - p.top, -p.left, own_row, 6, p.tile_cols * 4 + 2)
+    call_tile(tiles[0], (p.tile_cols, own_row, p.x_row * 4, target, p.v_step * 4))
 
 
 @jit
@@ -266,14 +262,14 @@ def multiply_bands(share, first, last, plan, offsets, tiles, x, u, bias, y, work
         for number in range(row0, row1):
             for block in range(p.in_blocks):
                 to = block * p.v_block + (number - row0) * p.tile_cols * 16
-                _transform_x(p, tiles[0], x, number, block, own, p.end, place(own, to))
+                _transform_x(p, tiles, x, number, block, own, p.end, place(own, to))
         for i in range(36):
             for part in range(p.parts):
                 _multiply(p, i, part, (row1 - row0) * p.tile_cols, offsets, tiles, u, none, own)
         for number in range(row0, row1):
             for block in range(p.out_blocks):
                 source = p.m_start + block * p.m_block + (number - row0) * p.tile_cols * 16
-                _transform_m(p, tiles[1], number, block, source, bias, y, own)
+                _transform_m(p, tiles[2], number, block, source, bias, y, own)
 
 
 @jit
@@ -289,7 +285,7 @@ def _multiply(p, i, part, count, offsets, tiles, u, none, own):
     for run in range(runs):
         pixels = width + (run < wider)
         call_tile(
-            tiles[3 + 32 * last + pixels],
+            tiles[4 + 32 * last + pixels],
             (
                 p.in_blocks * 4,
                 place(offsets, 0),
@@ -332,7 +328,7 @@ def transform_rows(share, first, last, plan, tiles, row0, x, gy, both, work):
     for number in range(row0 + first, row0 + last):
         place_in_band = (number - row0) * p.tile_cols * 16
         for block in range(p.in_blocks):
-            _transform_x(p, tiles[0], x, number, block, own, 0, place(both, block * p.v_block + place_in_band))
+            _transform_x(p, tiles, x, number, block, own, 0, place(both, block * p.v_block + place_in_band))
         n, row = number // p.tile_rows, number % p.tile_rows
         for block in range(p.out_blocks):
             image = (n * p.out_blocks + block) * p.rows * p.cols * 16
@@ -340,9 +336,9 @@ def transform_rows(share, first, last, plan, tiles, row0, x, gy, both, work):
             if row * 4 + 4 <= p.rows and p.cols % 4 == 0:
                 source, step = place(gy, image + row * 4 * p.cols * 16), p.cols * 64
             else:
-                _copy_row(gy, image, p.rows, p.cols, row * 4, 0, own, 0, 4, p.tile_cols * 4)
                 source, step = place(own, 0), p.y_row * 4
-            call_tile(tiles[1], (p.tile_cols, source, step, target, p.m_step * 4))
+                _copy_row(tiles[1], gy, image, p.rows, p.cols, row * 4, 0, source, 4, p.tile_cols * 4)
+            call_tile(tiles[2], (p.tile_cols, source, step, target, p.m_step * 4))
 
 
 @jit
@@ -361,7 +357,7 @@ def add_products(share, first, last, plan, tiles, rows, before, both, u):
             for block in range(p.in_blocks):
                 for c in range(0, 16, p.channels):
                     call_tile(
-                        tiles[3 + last_part],
+                        tiles[4 + last_part],
                         (
                             1,
                             count,
