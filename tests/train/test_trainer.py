@@ -13,6 +13,7 @@ import minicnn
 from minicnn import Tensor, nn, optim
 from minicnn.data import MNIST, ArrayDataset
 from minicnn.errors import CheckpointError, DataError, TrainingError
+from minicnn.explain import pictures
 from minicnn.formats import load_checkpoint
 from minicnn.optim.lr_scheduler import ExponentialLR
 from minicnn.train import Callback, Checkpoint, LogFile, RunFolder, Trainer
@@ -229,6 +230,13 @@ def run_in(folder, digits, epochs, resume=False):
     return trainer
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures are empty files, where nothing is asked of them: drawing takes longest."""
+    for name in ("learning_curves", "first_layer_filters", "confusion_matrix", "worst_mistakes"):
+        monkeypatch.setattr(pictures, name, lambda *facts_and_path: facts_and_path[-1].write_bytes(b""))
+
+
 def contents(folder):
     return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
 
@@ -248,7 +256,7 @@ def test_a_missing_picture_of_a_finished_run_is_drawn(tmp_path, digits):
     assert (tmp_path / PICTURES[0]).exists()
 
 
-def test_a_fresh_run_replaces_what_an_earlier_one_left_and_nothing_else(tmp_path, digits):
+def test_a_fresh_run_replaces_what_an_earlier_one_left_and_nothing_else(tmp_path, digits, undrawn):
     run_in(tmp_path, digits, epochs=2)
     (tmp_path / "notes.txt").write_text("mine")
     run_in(tmp_path, digits, epochs=1)
@@ -257,7 +265,7 @@ def test_a_fresh_run_replaces_what_an_earlier_one_left_and_nothing_else(tmp_path
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_refused_number_leaves_the_earlier_run_as_it_was(tmp_path, digits):
+def test_a_refused_number_leaves_the_earlier_run_as_it_was(tmp_path, digits, undrawn):
     run_in(tmp_path, digits, epochs=1)
     before = contents(tmp_path)
     with pytest.raises(DataError, match="epochs"):
@@ -265,7 +273,7 @@ def test_a_refused_number_leaves_the_earlier_run_as_it_was(tmp_path, digits):
     assert contents(tmp_path) == before
 
 
-def test_settings_of_a_run_survive_a_lost_log(tmp_path, digits):
+def test_settings_of_a_run_survive_a_lost_log(tmp_path, digits, undrawn):
     run_in(tmp_path, digits, epochs=1)
     (tmp_path / "log.jsonl").unlink()
     assert RunFolder(tmp_path).settings({}, {"batch_size": 9}, resume=True) == {"batch_size": 50}
