@@ -41,7 +41,8 @@ Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
 GIVEN, ROUTINE, ENTRY, WORDS, SHARE, FIRST, LAST, STATUS, CLAIMED, DONE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 TASK = struct.Struct("6q")  # ROUTINE to LAST
-POLLS = 60_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
+POLLS = 130_000  # before a worker goes to sleep: some 15 ms, longer than the pauses between the kernels of a step
+PATIENCE = 512  # polls, some 50 µs, before the system may give the core to somebody else; a power of 2
 
 CODE = """
 define i64 @serve(ptr %box, i64 %polls) {{          ; do what is given; return when nothing came for that many polls
@@ -68,7 +69,7 @@ idle:
   %over = icmp sgt i64 %next, %polls
   br i1 %over, label %leave, label %rest
 rest:
-  call void @rest()
+  call void @rest(i64 %poll)
   br label %look
 leave:
   ret i64 0
@@ -105,11 +106,13 @@ take_over:
   call void @do_share(ptr %k_box)
   br label %following
 poll:
+  %poll_number = phi i64 [0, %worker], [%next_poll, %rest]
   %done = load atomic i64, ptr %done_at acquire, align 8
   %ready = icmp eq i64 %done, %k_given
   br i1 %ready, label %following, label %rest
 rest:
-  call void @rest()
+  call void @rest(i64 %poll_number)
+  %next_poll = add i64 %poll_number, 1
   br label %poll
 following:
   %k_next = add i64 %k, 1
@@ -142,9 +145,10 @@ define void @do_share(ptr %box) {{                    ; routine(box), then done 
   ret void
 }}
 
-define void @rest() {{                                ; between two looks
+define void @rest(i64 %poll) {{                       ; between two looks; after many of them it gives way
   {rest}
   ret void
+{give_way}
 }}
 {declare}
 """
@@ -165,14 +169,18 @@ def _compile(code: str) -> Any:
 @functools.cache
 def _functions() -> dict[str, Callable[..., int]]:
     """serve and region; ctypes lets go of the interpreter lock while they run."""
-    # Pauses keep the looking cheap for the other core; giving way lets a busy machine run something useful meanwhile.
+    # Pauses keep the looking cheap for the other core. To give way lets a busy machine run something useful meanwhile,
+    # but that may take milliseconds to come back from: not for the microseconds in which the other usually is done.
     pause = "llvm.x86.sse2.pause" if llvm.get_default_triple().startswith(("x86_64", "i686")) else ""
     rest = "\n  ".join([f"call void @{pause}()"] * 8 if pause else [])
     declare = f"declare void @{pause}()\n" if pause else ""
+    give_way = ""
     if os.name == "posix":
-        rest += "\n  %ignored = call i32 @sched_yield()"
+        rest += f"\n  %rest = and i64 %poll, {PATIENCE - 1}\n  %long = icmp eq i64 %rest, {PATIENCE - 1}"
+        rest += "\n  br i1 %long, label %give, label %back\nback:"
+        give_way = "give:\n  %ignored = call i32 @sched_yield()\n  ret void"
         declare += "declare i32 @sched_yield()"
-    engine = _compile(CODE.format(rest=rest, declare=declare))
+    engine = _compile(CODE.format(rest=rest, give_way=give_way, declare=declare))
     word = ctypes.c_int64
     return {
         name: ctypes.CFUNCTYPE(word, *[word] * words)(engine.get_function_address(name))
