@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as report
-from tests.benchmarks import picture, roofline, scaling, turns
+from tests.benchmarks import picture, roofline, scaling, train_step, turns
 
 
 class Clock:
@@ -58,6 +60,15 @@ def test_ratios_compare_neighbours():
     row = turns.compared([1, 2, 1, 2, 1], [3, 6, 3, 6, 3.3])
     assert row == {"ms": 3.3, "ratio": 3, "ratio_low": 3, "ratio_high": pytest.approx(3.15)}
     assert turns.compared([2], [3], "onnx")["onnx_ratio"] == 1.5
+
+
+def test_gradients_are_compared_each_by_its_size():
+    theirs = [np.array(3.0), np.full(4, 1e-3), np.full(2, 1e-17)]
+    differ = functools.partial(train_step.largest_difference, theirs=theirs)
+    assert differ([theirs[0], theirs[1], -theirs[2]]) < train_step.TOLERANCE, "rounding around 0"
+    assert differ([theirs[0], theirs[1] * [1, 1, 1, 1.01], theirs[2]]) == pytest.approx(0.005)
+    assert differ([theirs[0], theirs[1], theirs[2] + 1e-12]) > train_step.TOLERANCE
+    assert differ([theirs[0] * 1.001, *theirs[1:]]) == pytest.approx(0.001)
 
 
 def test_rows_above_the_median_are_not_flat():

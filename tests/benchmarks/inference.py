@@ -121,11 +121,14 @@ class Onnx(Side):
         session.intra_op_num_threads = settings.threads
         session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         self.settings = settings
-        self.x = data(settings.model, settings.batch)[0]
-        model = exported(Theirs(settings))
+        self.x, self.facts = data(settings.model, settings.batch)[0], {"threads": settings.threads}
+        try:
+            model = exported(Theirs(settings))
+        except Exception as error:  # the exporter's business, of whatever kind
+            self.facts["failed"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            return
         self.session = onnxruntime.InferenceSession(model, session, providers=["CPUExecutionProvider"])
         self.name = self.session.get_inputs()[0].name
-        self.facts = {"threads": settings.threads}
 
     def step(self) -> Any:
         return self.session.run(None, {self.name: self.x})[0]
@@ -160,6 +163,11 @@ def compare(settings: dict[str, Any], sides: list[str], repeats: int) -> dict[st
     """One row of the result."""
     row: dict[str, Any] = {"model": settings["model"], "batch": settings["batch"]}
     row["input"] = list(image_shape(settings["model"]))
+    if "onnx" in sides:
+        with Server(SIDES["onnx"], **settings) as server:
+            failed = server.facts.get("failed")
+        if failed:
+            row["onnx_failed"], sides = failed, sides[:-1]
     for side in sides[1:]:
         with tempfile.TemporaryDirectory() as folder:
             row[f"{side}_difference"] = worst = difference(settings, side, Path(folder))
@@ -186,7 +194,7 @@ def said(row: dict[str, Any]) -> str:
         if f"{side}_ms" in row:
             text += (f", {name} {row[f'{side}_ms']:.2f} ms, ratio {row[f'{side}_ratio']:.2f} "
                      f"({row[f'{side}_ratio_low']:.2f} to {row[f'{side}_ratio_high']:.2f})")  # fmt: skip
-    return text
+    return text + (f", export to ONNX failed ({row['onnx_failed']})" if "onnx_failed" in row else "")
 
 
 def main() -> None:
