@@ -38,7 +38,7 @@ runpy.run_path("examples/train_lenet_mnist.py", run_name="__main__")
 NETWORK = """
 import os, sys
 import minicnn, models
-from tests.benchmarks.train_step import BATCH, data, network
+from tests.benchmarks.sides import BATCH, data, network
 from minicnn.nn import CrossEntropyLoss
 from minicnn.optim import SGD
 model = network(sys.argv[1])

@@ -19,6 +19,7 @@ class Fixed:
         self.arguments = arguments
         self.array = arguments[0]
         self.words = [word for a in arguments for word in (describe(a) if isinstance(a, np.ndarray) else (a,))]
+        self.brief = [word for a in arguments for word in (brief(a) if isinstance(a, np.ndarray) else (a,))]
         self.kind = tuple(kind(a) if isinstance(a, np.ndarray) else None for a in arguments)
 
 
@@ -32,6 +33,11 @@ def unpacked(arguments: Iterable[Any]) -> list[Any]:
 
 def describe(array: np.ndarray) -> tuple[int, ...]:
     return (0, 0, array.size, array.itemsize, address_of(array), *array.shape, *array.strides)
+
+
+def brief(array: np.ndarray) -> tuple[int, ...]:
+    """What drivers want to know of it."""
+    return (address_of(array), *array.shape)
 
 
 def address_of(array: np.ndarray) -> int:

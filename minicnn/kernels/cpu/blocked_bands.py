@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from .blocked_weights import part_of
-from .compile import jit
+from .drivers import driver
 from .microkernels import call_tile, place
 
 # --- a band of x ------------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _copy_band(p, copy, x, group, n0, n1, p0, p1, block0, block1, work):
     """work[n, block, row, col] = x, 0 outside of the image, for all that output rows p0 to p1 read."""
     h0 = p0 * p.row_step + p.first_row
@@ -57,7 +57,7 @@ def _copy_band(p, copy, x, group, n0, n1, p0, p1, block0, block1, work):
 # --- forward and input gradient ---------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def convolve(share, first, last, plan, offsets, tiles, copy, x, a, bias, y, work):
     """Items are bands of images or rows, for one group of channels, and all or some parts of the outputs."""
     p = plan[0]
@@ -79,7 +79,7 @@ def convolve(share, first, last, plan, offsets, tiles, copy, x, a, bias, y, work
             _convolvepart_of(p, group, part, n0, n1, p0, p1, offsets, tiles, start, a, bias, y)
 
 
-@jit
+@driver
 def _convolvepart_of(p, group, part, n0, n1, p0, p1, offsets, tiles, x, a, bias, y):
     _, _, blocks, weights = part_of(p, group * p.parts + part)
     is_last = part == p.parts - 1
@@ -118,7 +118,7 @@ def _convolvepart_of(p, group, part, n0, n1, p0, p1, offsets, tiles, x, a, bias,
 # --- weight gradient --------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def gradient(share, first, last, plan, units, tiles, copy, x, gy, sums, work):
     """Items are (group of channels, part of the outputs, unit): each is summed over all pixels by one thread."""
     p = plan[0]
@@ -151,7 +151,7 @@ def gradient(share, first, last, plan, units, tiles, copy, x, gy, sums, work):
                         _gradient_chunk(p, from_item, to_item, n, row, rows, units, tiles, source, gy, sums)
 
 
-@jit
+@driver
 def _gradient_chunk(p, first, last, n, row, rows, units, tiles, x, gy, sums):
     cols = p.cols
     if p.linear:  # rows are one run

@@ -19,7 +19,7 @@ import numpy as np
 from llvmlite import ir
 
 from .arguments import Fixed
-from .compile import jit
+from .drivers import driver
 from .microkernels import address, call_tile, place
 
 BLOCK = 16
@@ -88,7 +88,7 @@ def _line(code, places, lines, line_bytes, j, first):
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def part_of(p, item):
     """Group of channels, part, blocks of outputs, and the place of the first weight, of part `item` of all outputs."""
     group, part = item // p.parts, item % p.parts
@@ -96,13 +96,15 @@ def part_of(p, item):
     return group, part, blocks, (group * p.out_blocks + part * p.part_blocks) * 16 * p.depth
 
 
-@jit
+@driver
 def pack(share, first, last, plan, w, layout, order, by_tap, tile, outputs, inputs, all_taps, a):
     """a[part, (r, block, s, c), k] = w of these; 0 past the last output or input of a group."""
     p = plan[0]
     start, of_group, of_output, of_input, of_row, of_col = layout
     taps = np.empty(all_taps * 16 * 16, a.dtype)
-    identity = np.arange(16)
+    identity = np.empty(16, np.int64)
+    for i in range(16):
+        identity[i] = i
     for item in range(first, last):
         group, part, blocks, to = part_of(p, item)
         wide = blocks * 16
@@ -132,7 +134,7 @@ def pack(share, first, last, plan, w, layout, order, by_tap, tile, outputs, inpu
                                              wide * 4))  # fmt: skip
 
 
-@jit
+@driver
 def _copy_weights(p, w, source, layout, a, target, wide, ks, cs):
     _, _, of_output, of_input, of_row, of_col = layout
     for r in range(p.row_taps):
@@ -144,7 +146,7 @@ def _copy_weights(p, w, source, layout, a, target, wide, ks, cs):
                     a[to + c * wide + k] = w[here + c * of_input + k * of_output]
 
 
-@jit
+@driver
 def unpack(share, first, last, plan, order, tile, sums, outputs, inputs, gw):
     """gw[k, c, r, s] = sums[part, (r, block, s, c), k]"""
     p = plan[0]

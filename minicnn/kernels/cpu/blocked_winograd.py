@@ -30,7 +30,7 @@ from ..window import Pair, Window
 from .arguments import Fixed
 from .blocked_plans import WIDTHS, Shape, widths_of
 from .blocked_tiles import BLOCK, convolve_tile, copy_padded, gradient_tile, group_size, most_channels, most_pixels
-from .compile import jit
+from .drivers import driver
 from .memory import empty
 from .microkernels import address, call_tile, place
 from .threads import parallel_for, scratch
@@ -202,7 +202,7 @@ def weight_gradient(plan: Plan, x: np.ndarray, gy: np.ndarray, sums: np.ndarray)
 # --- compiled: weights ------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _weights_of(p, item):
     """Of part and block number `item`: lines of 16 weights, their place in a and from tap to tap, their place in u."""
     part, block = item // p.in_blocks, item % p.in_blocks
@@ -212,7 +212,7 @@ def _weights_of(p, item):
     return lines, start * 9 + block * 3 * a_col, p.in_blocks * 3 * a_col, a_col, start + block * a_col
 
 
-@jit
+@driver
 def prepare_weights(share, first, last, plan, offsets, tiles, a, u, flipped):
     p = plan[0]
     for item in range(first, last):
@@ -220,7 +220,7 @@ def prepare_weights(share, first, last, plan, offsets, tiles, a, u, flipped):
         call_tile(tiles[3], (lines, place(a, from_a), a_row * 4, a_col * 4, place(u, to), p.u_step * 4, flipped))
 
 
-@jit
+@driver
 def finish_weights(share, first, last, plan, tiles, u, sums):
     p = plan[0]
     for item in range(first, last):
@@ -231,7 +231,7 @@ def finish_weights(share, first, last, plan, tiles, u, sums):
 # --- compiled: rows of tiles ------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _copy_row(copy, source, image, height, width, top, left, target, rows, cols):
     """target[i, j] = pixel (top + i, left + j) of an image, 0 outside."""
     begin = min(cols, max(0, -left))
@@ -241,7 +241,7 @@ def _copy_row(copy, source, image, height, width, top, left, target, rows, cols)
     )
 
 
-@jit
+@driver
 def _transform_x(p, tiles, x, number, block, own, row_at, target):
     """Row of tiles `number` of x, one block of it, into the 36 places of v."""
     n, row = number // p.tile_rows, number % p.tile_rows
@@ -251,7 +251,7 @@ def _transform_x(p, tiles, x, number, block, own, row_at, target):
     call_tile(tiles[0], (p.tile_cols, own_row, p.x_row * 4, target, p.v_step * 4))
 
 
-@jit
+@driver
 def multiply_bands(share, first, last, plan, offsets, tiles, x, u, bias, y, work):
     """Bands of y, by v and m in this thread's own memory."""
     p = plan[0]
@@ -272,7 +272,7 @@ def multiply_bands(share, first, last, plan, offsets, tiles, x, u, bias, y, work
                 _transform_m(p, tiles[2], number, block, source, bias, y, own)
 
 
-@jit
+@driver
 def _multiply(p, i, part, count, offsets, tiles, u, none, own):
     """m = v · u for one of the 36 places, all tiles of the band and one part of the outputs."""
     last = part == p.parts - 1
@@ -302,7 +302,7 @@ def _multiply(p, i, part, count, offsets, tiles, u, none, own):
         target += pixels * 16
 
 
-@jit
+@driver
 def _transform_m(p, tile, number, block, source, bias, y, own):
     """A row of tiles of y: directly if all of them lie inside, else by way of a row of whole tiles."""
     n, row = number // p.tile_rows, number % p.tile_rows
@@ -320,7 +320,7 @@ def _transform_m(p, tile, number, block, source, bias, y, own):
 # --- compiled: weight gradient ----------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def transform_rows(share, first, last, plan, tiles, row0, x, gy, both, work):
     """v of x and m of gy, for rows of tiles row0 + first to row0 + last."""
     p = plan[0]
@@ -341,7 +341,7 @@ def transform_rows(share, first, last, plan, tiles, row0, x, gy, both, work):
             call_tile(tiles[2], (p.tile_cols, source, step, target, p.m_step * 4))
 
 
-@jit
+@driver
 def add_products(share, first, last, plan, tiles, rows, before, both, u):
     """u[i] += Σ over tiles of v[i] · m[i], for (place i, part of the outputs); = if there was none `before`."""
     p = plan[0]

@@ -55,12 +55,6 @@ class Code(Flow):
     def load_int32(self, address: ir.Value) -> ir.Value:
         return self._load(INT32, address, 4)
 
-    def load_int(self, address: ir.Value) -> ir.Value:
-        return self._load(INT, address, 8)
-
-    def load_ints(self, address: ir.Value, count: int) -> list[ir.Value]:
-        return [self.load_int(self.plus(address, 8 * i)) for i in range(count)]
-
     def store(self, value: ir.Value, address: ir.Value) -> None:
         self.builder.store(value, self.builder.inttoptr(address, value.type.as_pointer()), align=4)
 

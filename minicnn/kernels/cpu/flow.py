@@ -22,6 +22,12 @@ class Flow:
     def times(self, a: ir.Value, b: ir.Value | int) -> ir.Value:
         return self.builder.mul(a, INT(b) if isinstance(b, int) else b)
 
+    def load_int(self, address: ir.Value) -> ir.Value:
+        return self.builder.load(self.builder.inttoptr(address, INT.as_pointer()), align=8)
+
+    def load_ints(self, address: ir.Value, count: int) -> list[ir.Value]:
+        return [self.load_int(self.plus(address, 8 * i)) for i in range(count)]
+
     def minus_int(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.sub(a, b)
 

@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 
 from .arguments import Fixed
-from .compile import jit
+from .drivers import driver
 from .microkernels import address, call_tile, place
 from .threads import get_num_threads, parallel_for
 
@@ -117,7 +117,7 @@ def _for_pixels(code, count, move, move_one):
     code.loop(code.builder.sub(count, first), [], one)
 
 
-@jit
+@driver
 def _interleave(share, first, last, channels, pixels, tile, x, blocks, row):
     rows = np.empty(32, np.int64)
     per_image = (channels + 15) // 16
@@ -127,7 +127,7 @@ def _interleave(share, first, last, channels, pixels, tile, x, blocks, row):
         call_tile(tile, (pixels, place(rows, 0), place(blocks, item * pixels * 16)))
 
 
-@jit
+@driver
 def _separate(share, first, last, channels, pixels, tile, x, blocks, row):
     rows = np.empty(32, np.int64)
     nowhere = np.empty(16, x.dtype)
@@ -138,7 +138,7 @@ def _separate(share, first, last, channels, pixels, tile, x, blocks, row):
         call_tile(tile, (pixels, place(rows, 0), place(blocks, item * pixels * 16)))
 
 
-@jit
+@driver
 def _point(rows, x, image, channels, block, pixels, beyond):
     """Where the 16 channels of a block are, in bytes, and how far their pixels are apart."""
     for i in range(16):

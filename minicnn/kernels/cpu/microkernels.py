@@ -85,13 +85,35 @@ def machine() -> Machine:
 @functools.cache
 def address(dtype: str, micro_kernel: Callable[..., None], **shape: int) -> int:
     """Where the machine code of a micro-kernel is: address("float32", dot_tile, rows=4, columns=6)."""
-    made_for = (sys.implementation.cache_tag, dtype, sorted(shape.items()), machine(), *_cpu())
-    symbol = f"{micro_kernel.__name__}-{hashlib.sha256(repr(made_for).encode()).hexdigest()[:24]}"
+
+    def emit(module: ir.Module, symbol: str) -> None:
+        _emit(module, dtype, micro_kernel, shape, symbol)
+
+    described = f"{dtype} {sorted(shape.items())} {machine()}"
+    return compiled(micro_kernel.__name__, described, emit, micro_kernel, Code)
+
+
+def compiled(
+    name: str, described: str, emit: Callable[[ir.Module, str], None], *made_of: Any, optimised: bool = False
+) -> int:
+    """Where the machine code of a function is: on disk, or emit(module, symbol) writes its instructions.
+
+    The name with what is described tells functions apart; made_of: the functions and classes that write instructions.
+    """
+    made_for = (described, *_cpu(), sys.implementation.cache_tag)
+    symbol = f"{name.lstrip('_')}-{hashlib.sha256(repr(made_for).encode()).hexdigest()[:24]}"
 
     def compile(symbol: str) -> bytes:
-        return _target_machine().emit_object(_module(dtype, micro_kernel, shape, symbol))
+        module, target = ir.Module("minicnn"), _target_machine()
+        emit(module, symbol)
+        parsed = llvm.parse_assembly(str(module))
+        if optimised:
+            options = llvm.create_pipeline_tuning_options(speed_level=2)
+            passes = llvm.create_pass_builder(target, options)
+            passes.getModulePassManager().run(parsed, passes)
+        return target.emit_object(parsed)
 
-    return machine_code.address(symbol, version_of(micro_kernel, Code), compile)
+    return machine_code.address(symbol, version_of(*made_of), compile)
 
 
 def _call_tile(typing: Any, address: Any, args: Any) -> Any:
@@ -297,15 +319,19 @@ def _signature(arguments: int) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [INT] * arguments)
 
 
-def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int], name: str = "micro_kernel") -> Any:
-    module = ir.Module("minicnn")
+def _emit(module: ir.Module, dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int], symbol: str) -> None:
     parameters = inspect.signature(micro_kernel).parameters.values()
     arguments = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) - 1  # all but `code` and what is shape
-    function = ir.Function(module, _signature(arguments), name)
+    function = ir.Function(module, _signature(arguments), symbol)
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
     micro_kernel(Code(builder, dtype, machine().lanes(dtype)), *function.args, **shape)
     builder.ret_void()
+
+
+def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]) -> Any:
+    module = ir.Module("minicnn")
+    _emit(module, dtype, micro_kernel, shape, "micro_kernel")
     return llvm.parse_assembly(str(module))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import address_of
-from .compile import jit
+from .drivers import driver
 from .microkernels import address, call_tile
 from .threads import get_num_threads, parallel_for
 
@@ -35,6 +35,6 @@ def start(items: int, threads: int, micro_kernel: int, words: np.ndarray) -> Non
     parallel_for(items, _pass, micro_kernel, address_of(words), threads=threads)
 
 
-@jit
+@driver
 def _pass(share, first, last, micro_kernel, words):
     call_tile(micro_kernel, (share, first, last, words))

@@ -76,18 +76,25 @@ def parallel_for(count: int, body: Callable[..., None], *args: Any, threads: int
     shares = min(threads or get_num_threads(), count)
     if shares < 2:
         if count:
-            body(0, 0, count, *unpacked(args))
+            _alone(body, [(0, 0, count)], args)
         return
     parts = [(index, count * index // shares, count * (index + 1) // shares) for index in range(shares)]
     if not _region.acquire(blocking=False):
-        plain = unpacked(args)
-        for part in parts:
-            body(*part, *plain)
+        _alone(body, parts, args)
         return
     try:
         (_workers or _team()).run(body, parts, args)
     finally:
         _region.release()
+
+
+def _alone(body: Any, parts: list[tuple[int, int, int]], args: tuple[Any, ...]) -> None:
+    if hasattr(body, "run"):  # a driver
+        body.run(parts, args)
+    else:
+        plain = unpacked(args)
+        for part in parts:
+            body(*part, *plain)
 
 
 def _team() -> Any:

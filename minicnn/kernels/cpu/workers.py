@@ -36,6 +36,7 @@ import numba
 import numpy as np
 
 from .arguments import Fixed, describe, kind, unpacked
+from .drivers import Driver
 
 Part = tuple[int, int, int]  # share, first, last
 BOX_WORDS = 16
@@ -145,6 +146,23 @@ define void @do_share(ptr %box) {{                    ; routine(box), then done 
   ret void
 }}
 
+define void @drive(ptr %box) {{                       ; a driver: entry(share, first, last, words)
+  %entry_at = getelementptr i64, ptr %box, i64 2
+  %words_at = getelementptr i64, ptr %box, i64 3
+  %share_at = getelementptr i64, ptr %box, i64 4
+  %first_at = getelementptr i64, ptr %box, i64 5
+  %last_at = getelementptr i64, ptr %box, i64 6
+  %status_at = getelementptr i64, ptr %box, i64 7
+  %entry = load ptr, ptr %entry_at, align 8
+  %words = load i64, ptr %words_at, align 8
+  %share = load i64, ptr %share_at, align 8
+  %first = load i64, ptr %first_at, align 8
+  %last = load i64, ptr %last_at, align 8
+  store i64 0, ptr %status_at, align 8
+  call void %entry(i64 %share, i64 %first, i64 %last, i64 %words)
+  ret void
+}}
+
 define void @rest(i64 %poll) {{                       ; between two looks; after many of them it gives way
   {rest}
   ret void
@@ -167,8 +185,8 @@ def _compile(code: str) -> Any:
 
 
 @functools.cache
-def _functions() -> dict[str, Callable[..., int]]:
-    """serve and region; ctypes lets go of the interpreter lock while they run."""
+def _functions() -> dict[str, Any]:
+    """drive, an address, and serve and region; ctypes lets go of the interpreter lock while they run."""
     # Pauses keep the looking cheap for the other core. To give way lets a busy machine run something useful meanwhile,
     # but that may take milliseconds to come back from: not for the microseconds in which the other usually is done.
     pause = "llvm.x86.sse2.pause" if llvm.get_default_triple().startswith(("x86_64", "i686")) else ""
@@ -182,7 +200,8 @@ def _functions() -> dict[str, Callable[..., int]]:
         declare += "declare i32 @sched_yield()"
     engine = _compile(CODE.format(rest=rest, give_way=give_way, declare=declare))
     word = ctypes.c_int64
-    return {
+    drive = {"drive": engine.get_function_address("drive")}
+    return drive | {
         name: ctypes.CFUNCTYPE(word, *[word] * words)(engine.get_function_address(name))
         for name, words in (("serve", 2), ("region", 3))
     }
@@ -263,13 +282,18 @@ class Team:
         self.threads: list[threading.Thread] = []
         self.avoided = -1  # the core of the caller, where workers must not run
         self.region = _functions()["region"]
+        self.drive = _functions()["drive"]
+        self.packers: dict[int, Any] = {}  # words of a driver's call -> how to pack them
         self.routines: dict[int, tuple[Any, int]] = {}  # words of a call -> how to pack them, and who unpacks them
 
     def run(self, kernel: Any, parts: Sequence[Part], args: Sequence[Any]) -> None:
         """kernel(*part, *args) for each part, the first of them here."""
-        entry, words = _call(kernel, args)
-        count = len(words)
-        pack, routine = self.routines.get(count) or self._routine(count)
+        if isinstance(kernel, Driver):
+            (entry, _), words = kernel.entry(args)
+            pack, routine = self.packers.get(len(words)) or self._packer(len(words)), self.drive
+        else:
+            entry, words = _call(kernel, args)
+            pack, routine = self.routines.get(len(words)) or self._routine(len(words))
         pack(self.words, 0, *words)
         workers = len(parts) - 1
         while len(self.threads) < workers:
@@ -286,7 +310,11 @@ class Team:
             raise RuntimeError(f"the kernel {kernel.__name__} raised an error: call it with one thread to see which")
 
     def _routine(self, count: int) -> tuple[Any, int]:
-        found = self.routines[count] = (struct.Struct(f"{count}q").pack_into, _routine(count))
+        found = self.routines[count] = (self._packer(count), _routine(count))
+        return found
+
+    def _packer(self, count: int) -> Any:
+        found = self.packers[count] = struct.Struct(f"{count}q").pack_into
         return found
 
     def _wake(self, workers: int) -> None:
