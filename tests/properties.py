@@ -141,9 +141,13 @@ def _forward_is_the_oracle(op: Op, case: Case, device: str, dtype: Any) -> None:
     y = forward(op, case, arrays, device)
     expected = op.oracle(*[None if a is None else a.astype(np.float64) for a in arrays], **case.attributes)
     tolerance = max(TOLERANCE[str(y.dtype)], TOLERANCE[str(np.dtype(dtype))])
-    # A sum may all but cancel, and be one number; then its terms are what was rounded.
-    terms = math.prod(float(np.abs(a).max(initial=0)) for a in present(arrays)) if op.affine == "all" else 0.0
-    close(y, expected, "forward against the oracle", tolerance if y.dtype.kind == "f" else 0, terms)
+    tolerance = tolerance if y.dtype.kind == "f" else 0
+    close(y, expected, "forward against the oracle", tolerance, terms_of(op, arrays))
+
+
+def terms_of(op: Op, arrays: list[Any]) -> float:
+    """A sum may all but cancel, and be one number; then its terms are what was rounded."""
+    return math.prod(float(np.abs(a).max(initial=0)) for a in present(arrays)) if op.affine == "all" else 0.0
 
 
 @about(at_edges=True)
@@ -393,7 +397,7 @@ def layout_does_not_matter(op: Op, case: Case, device: str) -> None:
                 return LAYOUTS[layout](devices.move(array, device), devices.array_library(device))
 
             viewed = [None if array is None else view(array) for array in arrays]
-            close(forward(op, case, viewed, device), y, layout)
+            close(forward(op, case, viewed, device), y, layout, terms=terms_of(op, arrays))
             if differentiable:
                 found = gradients(op, case, viewed, device, Tensor(view(v), device=device))
                 all_close(found, expected, f"{layout}: gradient of input")
@@ -452,7 +456,7 @@ def device_equals_reference(op: Op, case: Case, device: str) -> None:
     for dtype in FLOATS:
         arrays = case.arrays(dtype)
         expected = forward(op, case, arrays, "reference")
-        close(forward(op, case, arrays, device), expected, f"{device} against reference")
+        close(forward(op, case, arrays, device), expected, f"{device} against reference", terms=terms_of(op, arrays))
         if op.order and expected.dtype.kind == "f":
             v = case.cotangent(expected.shape, expected.dtype)
             pairs = gradients(op, case, arrays, device, v), gradients(op, case, arrays, "reference", v)
