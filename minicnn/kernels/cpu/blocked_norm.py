@@ -37,11 +37,11 @@ from .microkernels import address, machine
 from .stages import NUMBER, Geometry, Operand, Plan, Stage, geometry_of, image_operand
 from .threads import scratch
 
-# What each block has of its own, in rows of 16: in double precision, and in float32 for the pixels.
+# What each channel has of its own: rows in double precision; and for the pixels in float32, block by block.
 W, B, MEAN, VAR, EPS, SHARE, GW, GB = range(8)
 CENTRE, FACTOR, SHIFT, SLOPE = range(4)
-WIDE_ROW, ROW = 8 * BLOCK, 4 * BLOCK  # bytes
-OWN, NUMBERS = 8 * WIDE_ROW, 4 * ROW  # bytes of a block
+WIDE_ROW, ROW = 8 * BLOCK, 4 * BLOCK  # bytes of a block in such a row
+NUMBERS = 4 * ROW  # bytes of a block
 SAMPLE = 16  # pixels
 FOUND = 3 * WIDE_ROW  # bytes that a piece leaves behind
 
@@ -55,12 +55,13 @@ def batch_norm(
     images = [blocked(a).images() for a in (x, residual) if a is not None]
     y, given, channels, geometry = Blocked.empty(x.shape), mean is not None, x.shape[1], geometry_of(x.shape)
     plan = _forward_plan(geometry, given, residual is not None, cap)
-    memory, own, _ = _memory(geometry, masked=False)
-    _set(own, channels, {W: w, B: b, EPS: eps})
+    own = _own(geometry, channels, w, eps)
+    if b is not None:
+        own[B, :channels] = b
     if given:
-        _set(own, channels, {MEAN: mean, VAR: var})
-    plan.run(memory, y.blocks(), *images)
-    return (y, mean, var) if given else (y, _get(own, channels, MEAN), _get(own, channels, VAR))
+        own[MEAN, :channels], own[VAR, :channels] = mean, var
+    plan.run(own, _found(geometry, masked=False), y.blocks(), *images)
+    return (y, mean, var) if given else (y, own[MEAN, :channels].copy(), own[VAR, :channels].copy())
 
 
 def batch_norm_gradient(
@@ -72,64 +73,70 @@ def batch_norm_gradient(
     images = [blocked(a).images() for a in ((gy, x) if cap is None else (gy, x, y))]
     gx, channels, geometry = Blocked.empty(x.shape), x.shape[1], geometry_of(x.shape)
     plan = _backward_plan(geometry, cap)
-    memory, own, numbers = _memory(geometry, masked=cap is not None)
-    _set(own, channels, {W: w, MEAN: mean, VAR: var, EPS: eps, SHARE: 1 / (geometry.images * geometry.pixels)})
-    numbers[:, CENTRE] = own[:, MEAN]
-    plan.run(memory, gx.blocks(), *images)
-    gw, gb = (_get(own, channels, row).astype(x.dtype if w is None else w.dtype, copy=False) for row in (GW, GB))
+    own, of_w = _own(geometry, channels, w, eps), x.dtype if w is None else w.dtype
+    own[MEAN, :channels], own[VAR, :channels], own[SHARE] = mean, var, 1 / (geometry.images * geometry.pixels)
+    plan.run(own, _found(geometry, masked=cap is not None), gx.blocks(), *images)
+    gw, gb = (own[row, :channels].astype(of_w) for row in (GW, GB))
     return gx, gw, gb
 
 
-# --- plans: arrays are memory, result, x, residual; or memory, result, gy, x, y ---------------------------------------
+# --- plans: arrays are own, found, result, x, residual; or own, found, result, gy, x, y -------------------------------
 
 
 @functools.cache
 def _forward_plan(geometry: Geometry, given: bool, added: bool, cap: float | None) -> Plan:
-    own, numbers, found, _ = _places(geometry)
-    y, *images = (image_operand(array, geometry) for array in range(1, 4 if added else 3))
-    looks = [] if given else [Stage(address("float32", moments), (images[0], _each(found)))]
+    numbers, of_piece, _ = _places(geometry)
+    y, *images = (image_operand(array, geometry) for array in range(2, 5 if added else 4))
+    looks = [] if given else [Stage(address("float32", moments), (images[0], of_piece))]
     finish = address("float64", moments_to_affine, given=given)
     apply = address("float32", normalise_and_add if added else normalise, cap=cap)
     return Plan(
         geometry,
         *looks,
-        Stage(finish, (own, numbers, *_all(geometry, found)), once=True),
+        Stage(finish, (Operand(0, block=WIDE_ROW), numbers, *_all_of_block(geometry)), once=True),
         Stage(apply, (numbers, y, *images), backwards=not given),
     )
 
 
 @functools.cache
 def _backward_plan(geometry: Geometry, cap: float | None) -> Plan:
-    own, numbers, found, bits = _places(geometry)
-    gx, gy, x, y = (image_operand(array, geometry) for array in range(1, 5))
+    numbers, of_piece, bits = _places(geometry)
+    gx, gy, x, y = (image_operand(array, geometry) for array in range(2, 6))
     if cap is None:
         look, apply = address("float32", gradient_sums), address("float32", gradient)
         of_y: tuple[tuple[Operand, ...], ...] = ((), ())
     else:
         look, apply = address("float32", masked_gradient_sums, cap=cap), address("float32", masked_gradient)
         of_y = ((y, bits), (bits,))
+    own = Operand(0, block=WIDE_ROW)
+    mean = own._replace(offset=MEAN * geometry.blocks * WIDE_ROW)
     return Plan(
         geometry,
-        Stage(look, (numbers, _each(found), gy, x, *of_y[0])),
-        Stage(address("float64", sums_to_gradient), (own, numbers, *_all(geometry, found)), once=True),
+        Stage(look, (mean, of_piece, gy, x, *of_y[0])),
+        Stage(address("float64", sums_to_gradient), (own, numbers, *_all_of_block(geometry)), once=True),
         Stage(apply, (numbers, gx, gy, x, *of_y[1]), backwards=True),
     )
 
 
-# --- what is kept for each block and piece, during a call -------------------------------------------------------------
+# --- what is kept for each channel, block and piece, during a call ----------------------------------------------------
+
+
+def _own(geometry: Geometry, channels: int, w: Any, eps: float) -> np.ndarray:
+    """(8, channels), and past C 0 for w, b, mean and var: so are the results there, and the gradients."""
+    own = np.zeros((8, geometry.blocks * BLOCK))
+    own[W, :channels], own[EPS] = 1 if w is None else w, eps
+    return own
 
 
 @functools.cache
-def _places(geometry: Geometry) -> tuple[Operand, Operand, int, Operand]:
-    """In memory: both kinds of what a block has, where what the pieces found begins, and bits for numbers."""
-    numbers = geometry.blocks * OWN
-    found = numbers + geometry.blocks * NUMBERS
-    bits = found + geometry.blocks * geometry.pieces() * FOUND
+def _places(geometry: Geometry) -> tuple[Operand, Operand, Operand]:
+    """In found: numbers of a block, what a piece has found, and bits for numbers."""
+    pieces = geometry.blocks * NUMBERS
+    bits = pieces + geometry.blocks * geometry.pieces() * FOUND
     return (
-        Operand(0, block=OWN),
-        Operand(0, block=NUMBERS, offset=numbers),
-        found,
-        image_operand(0, geometry, pixel=_bits_of_a_pixel(), offset=bits),
+        Operand(1, block=NUMBERS),
+        Operand(1, piece=FOUND, offset=pieces),
+        image_operand(1, geometry, pixel=_bits_of_a_pixel(), offset=bits),
     )
 
 
@@ -139,44 +146,18 @@ def _bits_of_a_pixel() -> int:
     return BLOCK // lanes * mask_bytes(lanes)
 
 
-def _memory(geometry: Geometry, masked: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All of it, and its beginning: own (blocks, 8, 16) in double precision, numbers (blocks, 4, 16) in float32."""
-    _, numbers, _, bits = _places(geometry)
+def _found(geometry: Geometry, masked: bool) -> np.ndarray:
+    bits = _places(geometry)[2].offset
     pixels = geometry.images * geometry.blocks * geometry.pixels
-    memory = scratch(1, bits.offset + (pixels * _bits_of_a_pixel() if masked else 0), np.uint8)[0]
-    own = memory[: numbers.offset].view(np.float64).reshape(-1, 8, BLOCK)
-    rest = memory[numbers.offset : numbers.offset + geometry.blocks * NUMBERS]
-    return memory, own, rest.view(np.float32).reshape(-1, 4, BLOCK)
+    return scratch(1, bits + (pixels * _bits_of_a_pixel() if masked else 0), np.uint8)
 
 
-def _each(found: int) -> Operand:
-    """Where a piece puts what it found."""
-    return Operand(0, piece=FOUND, offset=found)
-
-
-def _all(geometry: Geometry, found: int) -> tuple[Operand, ...]:
-    """What the pieces of a block have found: where the first is, how many, how far from one to the next."""
-    many, step = geometry.pieces(), geometry.blocks * FOUND
-    return Operand(0, block=FOUND, offset=found), Operand(NUMBER, offset=many), Operand(NUMBER, offset=step)
-
-
-def _set(own: np.ndarray, channels: int, rows: dict[int, Any]) -> None:
-    """Rows from (C,) arrays or numbers, no w being 1 and no b 0. Past C w, b and mean are 0: so are the results there,
-    and the gradients."""
-    full, rest = divmod(channels, BLOCK)
-    for row, value in rows.items():
-        if type(value) is np.ndarray:
-            own[:full, row] = value[: full * BLOCK].reshape(full, BLOCK)
-            if rest:
-                own[full, row, :rest] = value[full * BLOCK :]
-        else:
-            own[:, row] = float(row == W) if value is None else value
-        if rest and row not in (EPS, SHARE):
-            own[full, row, rest:] = 0
-
-
-def _get(own: np.ndarray, channels: int, row: int) -> np.ndarray:
-    return own[:, row].flatten()[:channels]  # a copy always: reshape makes none of a single block
+def _all_of_block(geometry: Geometry) -> tuple[Operand, ...]:
+    """What the pieces of a block have found: where the first is, how many, and bytes from one to the next; and bytes
+    from one row of what channels have to the next."""
+    first = Operand(1, block=FOUND, offset=_places(geometry)[1].offset)
+    numbers = geometry.pieces(), geometry.blocks * FOUND, geometry.blocks * WIDE_ROW
+    return first, *(Operand(NUMBER, offset=number) for number in numbers)
 
 
 # --- micro-kernels: statistics ----------------------------------------------------------------------------------------
@@ -201,10 +182,10 @@ def moments(code, count, x, found):
             wide.store(value, code.plus(wide.at(found, vector=v), row * WIDE_ROW))
 
 
-def moments_to_affine(code, _, own, numbers, found, pieces, step, *, given):
+def moments_to_affine(code, _, own, numbers, found, pieces, step, row_bytes, *, given):
     """mean and var of all pieces (unless they are given); and of them, w, b and eps: (x − centre)·factor + shift."""
     for v in range(BLOCK // code.lanes):
-        row = functools.partial(_wide_row, code, own, v)
+        row = functools.partial(code.at, own, row_bytes=row_bytes, vector=v)
         if given:
             mean, var = code.load(row(MEAN)), code.load(row(VAR))
         else:
@@ -236,7 +217,7 @@ def _merge(code, found, pieces, step):
     return mean, code.over(squares, n)
 
 
-def sums_to_gradient(code, _, own, numbers, found, pieces, step):
+def sums_to_gradient(code, _, own, numbers, found, pieces, step, row_bytes):
     """gw and gb, and gx = factor·g + slope·(x − centre) + shift.
 
     With σ⁻¹ = 1/√(var + eps) and the means over all n: gx = w·σ⁻¹·(g − mean(g) − (x − mean)·σ⁻¹·mean(g·x̂)).
@@ -248,7 +229,7 @@ def sums_to_gradient(code, _, own, numbers, found, pieces, step):
             here = code.load(at), code.load(code.plus(at, WIDE_ROW))
             return [code.plus(at, step), code.add(total, here[0]), code.add(product, here[1])]
 
-        row = functools.partial(_wide_row, code, own, v)
+        row = functools.partial(code.at, own, row_bytes=row_bytes, vector=v)
         _, total, product = code.loop(pieces, [code.at(found, vector=v), code.zero, code.zero], add)
         mean, var, eps, share = (code.load(row(place)) for place in (MEAN, VAR, EPS, SHARE))
         inv_std = code.over(code.all_lanes(1), code.root(code.add(var, eps)))
@@ -260,16 +241,13 @@ def sums_to_gradient(code, _, own, numbers, found, pieces, step):
         mean_g, mean_gx = (code.times_vector(share, a) for a in (total, gw))
         minus_slope = code.times_vector(code.times_vector(factor, inv_std), mean_gx)
         shift = code.minus(code.times_vector(minus_slope, lost), code.times_vector(factor, mean_g))
-        _store_numbers(code, numbers, v, {FACTOR: factor, SLOPE: code.minus(code.zero, minus_slope), SHIFT: shift})
+        slope = code.minus(code.zero, minus_slope)
+        _store_numbers(code, numbers, v, {CENTRE: mean, FACTOR: factor, SLOPE: slope, SHIFT: shift})
 
 
 def _lost(code: Code, mean: ir.Value) -> ir.Value:
     """mean − centre: what is lost when it is rounded to float32."""
     return code.minus(mean, code.widen(code.narrow(mean)))
-
-
-def _wide_row(code: Code, own: ir.Value, v: int, place: int) -> ir.Value:
-    return code.plus(code.at(own, vector=v), place * WIDE_ROW)
 
 
 def _store_numbers(code: Code, numbers: ir.Value, v: int, rows: dict[int, ir.Value]) -> None:
@@ -304,18 +282,19 @@ def _normalise(code, count, numbers, y, images, cap):
     code.stream(count, [(image, ROW) for image in (y, *images)], 0, emit)
 
 
-def gradient_sums(code, count, numbers, found, gy, x):
-    _gradient_sums(code, count, numbers, found, gy, x, None, None, None)
+def gradient_sums(code, count, mean, found, gy, x):
+    _gradient_sums(code, count, mean, found, gy, x, None, None, None)
 
 
-def masked_gradient_sums(code, count, numbers, found, gy, x, y, bits, *, cap):
-    _gradient_sums(code, count, numbers, found, gy, x, y, bits, cap)
+def masked_gradient_sums(code, count, mean, found, gy, x, y, bits, *, cap):
+    _gradient_sums(code, count, mean, found, gy, x, y, bits, cap)
 
 
-def _gradient_sums(code, count, numbers, found, gy, x, y, bits, cap):
+def _gradient_sums(code, count, mean, found, gy, x, y, bits, cap):
     """found: Σ g and Σ g·(x − centre) of these pixels. bits: where g is gy, and not 0."""
     wide = code.wider()
-    for v, (centre,) in enumerate(_vectors(code, numbers, (CENTRE,))):
+    for v in range(BLOCK // code.lanes):
+        centre = code.narrow(wide.load(wide.at(mean, vector=v)))
 
         def emit(at, sums, centre=centre):
             g = code.load(at[0])

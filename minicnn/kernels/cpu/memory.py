@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import address_of
+
 LARGE = 1 << 18  # bytes; smaller arrays are malloc's business, which keeps them as well
 ALIGNMENT = 64  # a cache line, and the widest vector
 SEGMENT = 1 << 26
@@ -128,7 +130,7 @@ class _Memory:
             start = self.piece[0]
         else:
             self.own = np.empty(size + ALIGNMENT, np.uint8)
-            start = self.own.ctypes.data
+            start = address_of(self.own)
             start += -start % ALIGNMENT
         self.__array_interface__ = {"shape": shape, "typestr": typestr, "data": (start, False), "version": 3}
 

@@ -100,17 +100,19 @@ class Plan:
             ]
             rows = [_row(geometry, stage, 1) for stage in stages]
         self.rows = np.array(rows)
+        self.apart: dict[tuple[int, ...], np.ndarray] = {}  # rows for arrays whose images lie so many bytes apart
 
     def run(self, *arrays: np.ndarray) -> None:
         """The images of an array (N, blocks, H, W, 16) may lie as far apart as they like."""
         addresses = [address_of(a) for a in arrays]
-        rows = self.rows
-        for number, a in enumerate(arrays):
-            if not a.flags.c_contiguous:
-                rows = _apart(rows, number, a.strides[0])
+        apart = tuple([0 if a.flags.c_contiguous else a.strides[0] for a in arrays])
+        rows = self.apart.get(apart)
+        if rows is None:
+            rows = self.apart[apart] = _apart(self.rows, apart)
+        start_of_rows, run_all = address_of(rows), address("float32", run_stages)
         for stage, stages, items, threads in self.regions:
-            words = np.array([address_of(rows) + stage * 8 * WIDTH, stages, 0, *addresses])
-            start(items, threads, address("float32", run_stages), words)
+            words = np.array([start_of_rows + stage * 8 * WIDTH, stages, 0, *addresses])
+            start(items, threads, run_all, words)
 
 
 HEAD, FIELDS = 8, 6  # numbers in a row for the stage, and for each operand
@@ -132,11 +134,13 @@ def _row(geometry: Geometry, stage: Stage, repeat: int) -> list[int]:
     return row + nothing * (OPERANDS - len(stage.operands))
 
 
-def _apart(rows: np.ndarray, array: int, image: int) -> np.ndarray:
-    """Rows of numbers for an array whose images are so many bytes apart."""
+def _apart(rows: np.ndarray, images: tuple[int, ...]) -> np.ndarray:
+    """Rows of numbers for arrays whose images are so many bytes apart; 0 for those that are in C order."""
     rows = rows.copy()
     operands = rows[:, HEAD:].reshape(len(rows), OPERANDS, FIELDS)
-    operands[operands[:, :, 0] == 8 * (ARRAYS + array), IMAGE] = image
+    for array, image in enumerate(images):
+        if image:
+            operands[operands[:, :, 0] == 8 * (ARRAYS + array), IMAGE] = image
     return rows
 
 
