@@ -62,6 +62,13 @@ def _default_threads() -> int:
     return os.cpu_count() or 1
 
 
+def _heed_environment() -> None:
+    """MINICNN_NUM_THREADS holds for BLAS, too, and from the start: not every product asks these kernels first."""
+    wish = os.environ.get("MINICNN_NUM_THREADS", "")
+    if wish.isdecimal() and int(wish) > 0:  # anything else is refused when the number is first needed
+        set_num_threads(int(wish))
+
+
 def share(count: int, index: int, shares: int) -> tuple[int, int]:
     """The part first ≤ i < last of range(count) that belongs to one of `shares` shares; sizes differ by at most 1."""
     return count * index // shares, count * (index + 1) // shares
@@ -130,3 +137,6 @@ def scratch(shares: int, size: int, dtype: Any) -> np.ndarray:
         start = -memory.ctypes.data % 64
         have = _local.memory = memory[start : start + shares * row]
     return have[: shares * row].view(dtype).reshape(shares, row // dtype.itemsize)
+
+
+_heed_environment()

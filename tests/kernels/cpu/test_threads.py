@@ -148,6 +148,69 @@ def test_set_num_threads_also_limits_blas(restored):
         assert limits and all(limit <= n for limit in limits)
 
 
+BUSY = """
+import os, sys, threading
+import numpy as np
+import minicnn
+from minicnn import nn, ops
+
+threads = int(sys.argv[1])
+if not os.environ.get("MINICNN_NUM_THREADS"):
+    minicnn.set_num_threads(threads)
+
+def ticks():                              # CPU time of this thread and of all others, in hundredths of a second
+    found = [0, 0]
+    for thread in os.listdir("/proc/self/task"):
+        stat = open(f"/proc/self/task/{thread}/stat").read().rpartition(")")[2].split()
+        found[int(thread) != threading.get_native_id()] += int(stat[11]) + int(stat[12])
+    return np.array(found)
+
+def work(size, times):
+    images, square = np.ones((4, 16, size, size), np.float32), np.ones((2 * size, 2 * size), np.float32)
+    for device in ("cpu", "reference"):
+        with minicnn.use(device):
+            x, a = minicnn.Tensor(images, requires_grad=True), minicnn.Tensor(square, requires_grad=True)
+            conv = nn.Conv2d(16, 16, 3, padding=1)
+            for _ in range(times):
+                conv(x).sum().backward()
+                (a @ a).sum().backward()
+                ops.einsum("ij,jk->ik", a, a)
+                nn.init.orthogonal_(minicnn.Tensor(np.zeros((size, size), np.float32)))
+
+work(16, 1)                               # compiles, and wakes all threads there are
+before = ticks()
+work(256, 3)
+workers = [thread.name for thread in threading.enumerate() if thread.name.startswith("minicnn")]
+print(*(ticks() - before), len(workers))
+"""
+
+
+def others_work(count, environment=""):
+    """CPU time of the main thread and of all others, in hundredths of a second, and the number of our workers."""
+    variables = {key: value for key, value in os.environ.items() if not key.endswith("NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, str(count)], cwd=ROOT, check=True, timeout=120, capture_output=True, text=True,
+        env={**variables, "PYTHONPATH": str(ROOT), "MINICNN_NUM_THREADS": environment, "MINICNN_QUIET": "1"},
+    )  # fmt: skip
+    return map(int, done.stdout.split())
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="CPU times of threads are read from /proc")
+@pytest.mark.parametrize("environment", ["", "1"])
+def test_with_one_thread_no_other_works(environment):
+    """Neither ours nor BLAS's, in kernels, products and QR, on both devices; whichever way the number was chosen."""
+    main, others, workers = others_work(1, environment)
+    assert workers == 0
+    assert others < main / 10, f"{others} of {main + others} hundredths"  # BLAS's threads wait with open eyes at first
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="CPU times of threads are read from /proc")
+def test_with_two_threads_one_more_works():
+    main, others, workers = others_work(2)
+    assert workers == 1
+    assert others > main / 10, "so that the test above can fail"
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "2", None, True])
 def test_set_num_threads_refuses(bad):
     with pytest.raises(ArgumentError, match="integer ≥ 1"):
