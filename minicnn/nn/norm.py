@@ -27,6 +27,13 @@ def _scale_and_shift(shape: tuple[int, ...], wanted: bool) -> tuple[Any, Any]:
     return (Parameter(np.ones(shape, np.float32)), Parameter(np.zeros(shape, np.float32))) if wanted else (None, None)
 
 
+def _increase(counter: Tensor) -> None:
+    """By 1, in place."""
+    count = counter.data
+    count += 1
+    counter.version[0] += 1
+
+
 class _BatchNorm(Module):
     """What BatchNorm1d and BatchNorm2d share: everything but the shapes they take."""
 
@@ -84,7 +91,7 @@ class _BatchNorm(Module):
             momentum = 1 / (self.num_batches_tracked.item() + 1) if tracked else 1.0
         y = ops.batch_norm_act(x, mean, var, self.weight, self.bias, residual, activation, of_batch, momentum, self.eps)
         if tracked:
-            self.num_batches_tracked[...] = self.num_batches_tracked + 1
+            _increase(self.num_batches_tracked)
         return y
 
     def extra_repr(self) -> str:

@@ -87,6 +87,13 @@ def copy(x: Any) -> Any:
     return _each("copy", x)
 
 
+def move(images: np.ndarray, target: np.ndarray) -> None:
+    """target = images, both (N, blocks, H, W, 16) of any numbers of 4 bytes; the images of either may lie apart."""
+    if target.size:
+        n, blocks, h, w, _ = images.shape
+        _plan(geometry_of((n, blocks * BLOCK, h, w)), "copy", ("image",)).run(target, _NONE, images)
+
+
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ from llvmlite import ir
 from .. import reference
 from .arguments import address_of
 from .blocked import BLOCK, Blocked, blocked, plain
+from .blocked_elementwise import move
 from .code import Code
 from .memory import empty
 from .microkernels import address
@@ -104,10 +105,10 @@ def _grown(arrays: Sequence[Any], shape: Shape) -> Blocked:
     have = before.shape[1]
     if not room.take(before, after - have):
         room = Room(empty((shape[0], 2 * after, *shape[2:], BLOCK), before.dtype), after)
-        room.memory[:, :have] = before
+        move(before, room.memory[:, :have])
     for part in arrays[1:]:
         images = blocked(part).images()
-        room.memory[:, have : have + images.shape[1]] = images
+        move(images, room.memory[:, have : have + images.shape[1]])
         have += images.shape[1]
     return Blocked(shape, room.memory[:, :after], room)
 
@@ -117,20 +118,22 @@ def getitem(x: Any, index: Any) -> Any:
     read = _slices(index, x.shape)
     if read is not None:
         shape = tuple(count for _, _, count in read)
-        if _is_most(x.shape, read):
+        if _is_whole(x.shape, read):
             first = read[1][0] // BLOCK
-            return Blocked(shape, x.images()[:, first : first - (-shape[1] // BLOCK)])
+            images = x.images()[:, first : first - (-shape[1] // BLOCK)]
+            return Blocked(shape, images if 2 * shape[1] >= x.shape[1] else contiguous(images))
         plan = _plan(shape, read, _all(shape), (x.shape,))
         if plan is not None:
             return _weave(plan, shape, [x])
     return reference.getitem(plain(x), index)
 
 
-def _is_most(shape: Shape, read: tuple[Places, ...]) -> bool:
-    """Whether that is half of all blocks or more, and whole ones: these are not copied. Less would keep all alive."""
+def _is_whole(shape: Shape, read: tuple[Places, ...]) -> bool:
+    """Whether that is whole blocks of all pixels. They are not copied if they are half of all or more; less would keep
+    all alive."""
     first, step, count = read[1]
     whole = count and step == 1 and first % BLOCK == 0 and (count % BLOCK == 0 or first + count == shape[1])
-    return bool(whole) and 2 * count >= shape[1] and (read[0], *read[2:]) == _all((shape[0], *shape[2:]))
+    return bool(whole) and (read[0], *read[2:]) == _all((shape[0], *shape[2:]))
 
 
 def add_at(v: Any, index: Any, shape: Shape) -> Any:
@@ -291,23 +294,9 @@ def _origins(size: int, read: Places, written: Places) -> list[int | None]:
 
 def _weave(plan: Plan, shape: Shape, parts: Sequence[Blocked], value: float = 0) -> Blocked:
     y = Blocked.empty(shape, parts[0].dtype)
-    _move(plan, y.blocks(), [part.images() for part in parts], value)
-    return y
-
-
-def contiguous(images: np.ndarray) -> np.ndarray:
-    """(N, blocks, H, W, 16) as an array of its own."""
-    n, blocks, h, w, _ = images.shape
-    target, shape = empty(images.shape, images.dtype), (n, blocks * BLOCK, h, w)
-    plan = _plan(shape, _all(shape), _all(shape), (shape,))
-    if plan is not None:
-        _move(plan, target, [images], 0)
-    return target
-
-
-def _move(plan: Plan, target: np.ndarray, images: Sequence[np.ndarray], value: float) -> None:
+    target = y.blocks()
     border = np.full((1, BLOCK), value, target.dtype)
-    sources = [*images, border]  # the border is the last, and so number −1
+    sources = [*(part.images() for part in parts), border]  # the border is the last, and so number −1
     starts = np.array([address_of(source) for source in sources], np.int64)
     apart = np.array([source.strides[0] for source in sources], np.int64)
     boxes = plan.boxes.copy()
@@ -315,6 +304,14 @@ def _move(plan: Plan, target: np.ndarray, images: Sequence[np.ndarray], value: f
     boxes[:, 1] += address_of(target)
     boxes[:, HEADER::WORDS] += starts[plan.owners] + plan.numbers * apart[plan.owners]
     run(len(boxes), target.nbytes, each_box, [boxes, boxes.strides[0]])
+    return y
+
+
+def contiguous(images: np.ndarray) -> np.ndarray:
+    """(N, blocks, H, W, 16) as an array of its own."""
+    target = empty(images.shape, images.dtype)
+    move(images, target)
+    return target
 
 
 # --- micro-kernels ----------------------------------------------------------------------------------------------------
