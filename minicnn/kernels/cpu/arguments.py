@@ -36,8 +36,8 @@ def describe(array: np.ndarray) -> tuple[int, ...]:
 
 
 def brief(array: np.ndarray) -> tuple[int, ...]:
-    """What drivers want to know of it."""
-    return (address_of(array), *array.shape)
+    """What drivers want to know of it. Where nothing is, nobody looks."""
+    return (address_of(array) if array.size else 0, *array.shape)
 
 
 def address_of(array: np.ndarray) -> int:

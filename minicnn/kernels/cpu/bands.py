@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compile import jit
+from .drivers import driver
 from .microkernels import call_tile, place
 
 # --- bands of columns -------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _inside(shift, step, size, outputs):
     """The outputs first ≤ o < last with 0 ≤ o·step + shift < size."""
     first = max(0, -(shift // step))
@@ -28,7 +28,7 @@ def _inside(shift, step, size, outputs):
     return min(first, last), last
 
 
-@jit
+@driver
 def _load_columns(p, x, g, n0, n1, p0, p1, col_taps, phases, mover, fill, columns):
     """columns[c, s, phase, row, n, q] = x[n, c, h, q·step + taps[s]], 0 outside, for q < pitch.
 
@@ -65,7 +65,7 @@ def _load_columns(p, x, g, n0, n1, p0, p1, col_taps, phases, mover, fill, column
                         columns[i] = 0
 
 
-@jit
+@driver
 def _load_unpooled(p, gy, indices, g, n0, n1, left, unpool, clear, columns):
     """columns[c, row, n, left + q] = gy at its winners, 0 elsewhere: whole images, all rows of them.
 
@@ -94,7 +94,7 @@ def _load_unpooled(p, gy, indices, g, n0, n1, left, unpool, clear, columns):
             )
 
 
-@jit
+@driver
 def move(mover, rows, source, i, source_step, target, j, target_step, width, addend, k):
     """target[j + row·target_step + q] = source[i + row·source_step + q] + addend[k]  for q < width"""
     size = source.itemsize
@@ -112,7 +112,7 @@ def move(mover, rows, source, i, source_step, target, j, target_step, width, add
     )
 
 
-@jit
+@driver
 def _gather(x, source, image, step, columns, to, cols, images, count):
     """columns[to + n·cols + i] = x[source + n·image + i·step]"""
     for _ in range(images):
@@ -125,7 +125,7 @@ def _gather(x, source, image, step, columns, to, cols, images, count):
 # --- forward and input gradient ---------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def pack_weights(share, first, last, plan, w, layout, a):
     """a[panel, (r, c, s), i] = weights[g, panel·tile_rows + i, c, r, s], 0 past the last output."""
     p = plan[0]
@@ -143,7 +143,7 @@ def pack_weights(share, first, last, plan, w, layout, a):
                     to += p.tile_rows
 
 
-@jit
+@driver
 def convolve_bands(
     share, first, last, plan, row_taps, col_taps, phases, offsets, tiles, mover, x, a, b, y, work,
     unpool, winners, pool, indices,
@@ -170,7 +170,7 @@ def convolve_bands(
             _unload(p, b, g, n0, n1, p0, p1, c, y)
 
 
-@jit
+@driver
 def _multiply(p, a, images, p0, p1, row_taps, offsets, tiles, columns, c):
     """c[k, (row, n, q)] = Σ a[k, (r, c, s)] · columns[(r, c, s), (row, n, q)], in runs of rows with the same taps."""
     from_row = p0
@@ -205,7 +205,7 @@ def _multiply(p, a, images, p0, p1, row_taps, offsets, tiles, columns, c):
         from_row = to_row
 
 
-@jit
+@driver
 def _taps_inside(p, row_taps, row):
     """The taps r0 ≤ r < r1 for which output row `row` reads inside of the image: a range, as taps are monotonic."""
     r0, r1 = 0, p.row_taps
@@ -216,7 +216,7 @@ def _taps_inside(p, row_taps, row):
     return r0, r1
 
 
-@jit
+@driver
 def _unload(p, b, g, n0, n1, p0, p1, c, y):
     """y[n, k, row, q] = c[k, (row, n, q)] + b[k], or relu of that: what the unloader makes of it."""
     for n in range(n0, n1):
@@ -234,7 +234,7 @@ def _unload(p, b, g, n0, n1, p0, p1, c, y):
                     source += p.row_length
 
 
-@jit
+@driver
 def _unload_pooled(p, b, g, n0, n1, p0, p1, pool, c, y, indices):
     """y[n, k, row, q] = relu(the largest of four c[k, (row, n, q)] + b[k]), indices = where that was."""
     cols = p.cols // 2
@@ -261,7 +261,7 @@ def _unload_pooled(p, b, g, n0, n1, p0, p1, pool, c, y, indices):
 # --- weight gradient --------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def weight_bands(
     share, first, last, plan, plan_gy, row_taps, col_taps, phases, offsets, tiles, mover, x, gy, work, unpool, winners
 ):
@@ -305,7 +305,7 @@ def weight_bands(
                     )
 
 
-@jit
+@driver
 def add_sums(share, first, last, plan, plan_gy, work, shares, gw, gb):
     """gw[k, c, r, s] = Σ over the shares, in their order, of sums[k, (r, c, s)]; gb[k] of the column behind them."""
     p = plan[0]

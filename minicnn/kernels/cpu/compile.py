@@ -11,14 +11,14 @@ MINICNN_QUIET=1 silences the reports.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numba
 from numba.core import event
+
+from .machine_code import say
 
 
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
@@ -51,7 +51,7 @@ class _Reporter(event.Listener):
         if self.depth == 1:
             self.started = time.perf_counter()
             if self.kernels == 0 and _ours(e):
-                _say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
+                say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
 
     def on_end(self, e: event.Event) -> None:
         self.depth -= 1
@@ -59,7 +59,7 @@ class _Reporter(event.Listener):
             seconds = time.perf_counter() - self.started
             self.kernels += 1
             self.seconds += seconds
-            _say(f"minicnn:   {_name(e):<28}{seconds:5.1f} s   total {self.seconds:4.1f} s")
+            say(f"minicnn:   {_name(e):<28}{seconds:5.1f} s   total {self.seconds:4.1f} s")
 
 
 def _name(e: event.Event) -> str:
@@ -68,11 +68,6 @@ def _name(e: event.Event) -> str:
 
 def _ours(e: event.Event) -> bool:
     return e.data["dispatcher"].py_func.__module__.startswith(__name__.split(".")[0])
-
-
-def _say(line: str) -> None:
-    if os.environ.get("MINICNN_QUIET", "") in ("", "0"):
-        print(line, file=sys.stderr, flush=True)
 
 
 event.register("numba:compile", _Reporter())

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import microkernels, wide
 from .arguments import Fixed
-from .compile import jit
+from .drivers import driver
 from .elementwise import relu_mask
 from .microkernels import address, call_tile, dot_tile, fma_tile, move_rows, place
 from .products import matmul
@@ -143,7 +143,7 @@ def _plan(inputs: int, outputs: int, dtype: str) -> Plan:
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _whole_vectors(s, x, first, last, mover, copy):
     """The address of rows first ≤ n < last of x, whole vectors each: x itself, or a copy filled up with zeros."""
     if s.pitch == s.inputs:
@@ -152,7 +152,7 @@ def _whole_vectors(s, x, first, last, mover, copy):
     return place(copy, 0)
 
 
-@jit
+@driver
 def _copy_rows(s, x, first, last, mover, copy):
     copy[: (last - first) * s.pitch] = 0
     zero = np.zeros(1, x.dtype)
@@ -160,7 +160,7 @@ def _copy_rows(s, x, first, last, mover, copy):
     call_tile(mover, (last - first, source, step, place(copy, 0), s.pitch * s.itemsize, s.inputs, place(zero, 0)))
 
 
-@jit
+@driver
 def _linear(share, first, last, sizes, x, w, b, y, relu, offsets, dot, mover, work):
     s = sizes[0]
     panels, tiles = (last - first + s.rows - 1) // s.rows, len(offsets) // s.columns
@@ -195,7 +195,7 @@ def _linear(share, first, last, sizes, x, w, b, y, relu, offsets, dot, mover, wo
             y[index(n), index(o)] = 0 if (value <= 0) & (relu != 0) else value  # this way round NaN is kept
 
 
-@jit
+@driver
 def _linear_gradient(share, first, last, sizes, shares, gy, y, relu, x, w, gx, gw, gb, offsets, tiles, mover, work):
     """Each share has some rows of gx and some of gw; a row of either belongs to one share."""
     s = sizes[0]
@@ -233,7 +233,7 @@ def _linear_gradient(share, first, last, sizes, shares, gy, y, relu, x, w, gx, g
         _multiply(s, images, p0, p1, images_rows, offsets, tiles, mover, a, gw)
 
 
-@jit
+@driver
 def _multiply(s, depth, p0, p1, factor, offsets, tiles, mover, a, result):
     """result[panels p0 to p1] = Σ_k a[k] · factor[k]"""
     c = a[(p1 - p0) * s.tile_rows * depth :]

@@ -13,8 +13,8 @@ A driver only counts, looks up and calls, so that every type is plain to see, on
                  index counts from the start and is not checked. a[i:j] = a number, or an array of that length. Records:
                  p.name, read only
     statements   =, += and the like, if, while, for in range (with a step above 0), return, break, continue
-    functions    min, max, len, place, call_tile, np.exp, np.log, np.zeros and np.empty (outside of loops), and other
-                 drivers, each copied to where it is called
+    functions    min, max, len, place, call_tile, np.exp, np.log, np.zeros and np.empty (outside of loops),
+                 a.view(dtype), and other drivers, each copied to where it is called
 
 Anything else is refused when it is compiled. As Python, without @driver, a function gives the same numbers.
 """
@@ -22,6 +22,7 @@ Anything else is refused when it is compiled. As Python, without @driver, a func
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,9 +67,10 @@ class Driver:
     def run(self, parts: Sequence[Part], args: Sequence[Any]) -> None:
         """The body on each part, one after the other."""
         (_, function), words = self.entry(args)
-        memory = (ctypes.c_int64 * len(words))(*words)
+        memory = array("q", words)
+        address, _ = memory.buffer_info()
         for part in parts:
-            function(*part, ctypes.addressof(memory))
+            function(*part, address)
 
     def __call__(self, share: int, first: int, last: int, *args: Any) -> None:
         self.run([(share, first, last)], args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from .microkernels import call_tile, place
 from .values import BIT, FLOATS, Array, Record, Values, is_float, kind_of, refused
 
 COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
 INTEGER = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor",
            ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
 FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
@@ -61,15 +63,16 @@ class Expressions(Values):
         owner = self.value(node.value)
         if isinstance(owner, Record):
             dtype, offset = owner.dtype.fields[node.attr][:2]  # type: ignore[index]
-            return self.read(dtype, self.flow.plus(owner.start, offset))
+            one = Array(dtype, self.flow.plus(owner.start, offset), ())
+            return self.element(one, [])
         if isinstance(owner, Array):
             if node.attr == "size":
                 return functools.reduce(self.flow.times, owner.shape)
             known = {"dtype": owner.dtype, "itemsize": INT(owner.dtype.itemsize), "shape": owner.shape}
             if node.attr in known:
                 return known[node.attr]
-        elif not isinstance(owner, ir.Value | tuple) and hasattr(owner, node.attr):  # a module
-            return getattr(owner, node.attr)
+        elif not isinstance(owner, ir.Value | tuple) and hasattr(owner, node.attr):  # a module or a dtype
+            return self.constant(getattr(owner, node.attr))
         raise refused(node)
 
     def of_Subscript(self, node: ast.Subscript) -> Any:
@@ -119,14 +122,11 @@ class Expressions(Values):
 
     def of_Compare(self, node: ast.Compare) -> ir.Value:
         values = [self.value(part) for part in (node.left, *node.comparators)]
-        result: ir.Value = BIT(1)
+        results = []
         for op, a, b in zip(node.ops, values, values[1:], strict=False):
-            if isinstance(a, tuple):
-                both = [self.compare(op, *pair, node) for pair in zip(a, b, strict=True)]
-                result = functools.reduce(self.builder.and_, both, result)
-            else:
-                result = self.builder.and_(result, self.compare(op, a, b, node))
-        return result
+            pairs = zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]
+            results += [self.compare(op, *pair, node) for pair in pairs]
+        return functools.reduce(self.builder.and_, results)
 
     def compare(self, op: ast.cmpop, a: ir.Value, b: ir.Value, node: ast.AST) -> ir.Value:
         if type(op) not in COMPARISONS:
@@ -135,6 +135,8 @@ class Expressions(Values):
         if is_float(a) or is_float(b):
             compare = self.builder.fcmp_unordered if symbol == "!=" else self.builder.fcmp_ordered
             return compare(symbol, *self.alike(a, b, node))
+        if isinstance(a, ir.Constant) and isinstance(b, ir.Constant):
+            return BIT(ORDER[symbol](a.constant, b.constant))
         return self.builder.icmp_signed(symbol, self.integer(a), self.integer(b))
 
     def of_BoolOp(self, node: ast.BoolOp) -> ir.Value:
@@ -181,7 +183,7 @@ class Expressions(Values):
         """Two values of one type, each made where the way that it belongs to ends."""
         if values[0].type == values[1].type:
             return tuple(values)
-        kind = next((value.type for value in values if is_float(value)), INT)
+        kind = self.float_of(values[0], values[1], node) if any(map(is_float, values)) else INT
         made = []
         for value, end in zip(values, ends, strict=True):
             self.builder.position_at_end(end)
@@ -189,6 +191,8 @@ class Expressions(Values):
         return tuple(made)
 
     def of_Call(self, node: ast.Call) -> Any:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "view":
+            return self.view(self.value(node.func.value), *map(self.value, node.args))
         function = self.value(node.func)
         arguments = [self.value(a) for a in node.args]
         if node.keywords:
@@ -202,7 +206,10 @@ class Expressions(Values):
 
     def indices(self, node: ast.expr) -> list[ir.Value]:
         parts = node.elts if isinstance(node, ast.Tuple) else [node]
-        return [self.integer(self.value(part)) for part in parts]
+        indices = [self.integer(self.value(part)) for part in parts]
+        if any(isinstance(i, ir.Constant) and i.constant < 0 for i in indices):
+            raise refused(node)
+        return indices
 
     def piece(self, array: Array, part: ast.Slice) -> Array:
         """array[first:last] of one axis."""
@@ -211,7 +218,8 @@ class Expressions(Values):
         last = size if part.upper is None else self.integer(self.value(part.upper))
         length = self.builder.sub(last, first)
         length = self.builder.select(self.builder.icmp_signed("<", length, INT(0)), INT(0), length)
-        return Array(array.dtype, self.address(array, [first]), (length,))
+        start = self.flow.plus(array.start, self.flow.times(first, array.dtype.itemsize))
+        return Array(array.dtype, start, (length,))
 
     # --- functions ----------------------------------------------------------------------------------------------------
 
@@ -226,6 +234,10 @@ class Expressions(Values):
 
     def length(self, array: Array) -> ir.Value:
         return array.shape[0]
+
+    def view(self, array: Array, dtype: Any) -> Array:
+        """The same bits as numbers of another dtype, of one size."""
+        return Array(np.dtype(dtype), array.start, array.shape)
 
     def place(self, array: Array, i: ir.Value) -> ir.Value:
         """The address of element i, counted through all axes."""
@@ -266,6 +278,8 @@ CALLS: dict[Any, Callable[..., Any]] = {
     len: Expressions.length,
     int: Expressions.integer,
     np.uintp: Expressions.integer,
+    np.float32: lambda self, x: self.as_type(x, FLOATS[4], None),
+    np.float64: lambda self, x: self.as_type(x, FLOATS[8], None),
     np.exp: Expressions.exp,
     np.log: Expressions.log,
     np.empty: Expressions.empty,

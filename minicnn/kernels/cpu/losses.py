@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .compile import jit
+from .drivers import driver
 from .threads import get_num_threads, parallel_for
 
 SMALL = 1 << 14  # logits that one thread has dealt with before a second has woken up
@@ -86,7 +86,7 @@ def _three_axes(z: np.ndarray) -> np.ndarray:
 # --- compiled, for few logits -----------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _largest_and_sum(z, n, place):
     """The largest logit of a position, NaN passed over, and Σ exp(z − largest)."""
     largest, total = z.dtype.type(-np.inf), z.dtype.type(0)
@@ -97,7 +97,7 @@ def _largest_and_sum(z, n, place):
     return largest, total
 
 
-@jit
+@driver
 def _few_losses(share, first, last, z, labels, at_label, everywhere, losses):
     for i in range(first, last):
         losses[i] = 0
@@ -110,13 +110,14 @@ def _few_losses(share, first, last, z, labels, at_label, everywhere, losses):
                 losses[i] += everywhere[c] * ((largest - z[n, c, place]) + log_sum)
 
 
-@jit
+@driver
 def _few_gradients(share, first, last, z, labels, at_label, everywhere, g, gz):
-    total_everywhere = everywhere.sum()
+    total_everywhere = _sum(everywhere, 0, len(everywhere), np.empty(LANES, z.dtype))
     for i in range(first, last):
         n, place = i // z.shape[2], i % z.shape[2]
         if labels[i] < 0:
-            gz[n, :, place] = 0
+            for c in range(z.shape[1]):
+                gz[n, c, place] = 0
             continue
         g_i = g[i if len(g) > 1 else 0]
         largest, total = _largest_and_sum(z, n, place)
@@ -131,7 +132,7 @@ def _few_gradients(share, first, last, z, labels, at_label, everywhere, g, gz):
 # --- compiled, for many -----------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _losses(share, first, last, z, labels, at_label, everywhere, losses):
     classes, area = z.shape[1], z.shape[2]
     rows = 1 + BLOCK // (classes + 1)
@@ -150,20 +151,21 @@ def _losses(share, first, last, z, labels, at_label, everywhere, losses):
                     losses[i] += everywhere[c] * ((largest[row] - z[n, c, place]) + log_sum)
 
 
-@jit
+@driver
 def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
     classes, area = z.shape[1], z.shape[2]
     rows = 1 + BLOCK // (classes + 1)
     e, work = np.empty(rows * classes, z.dtype), np.empty(LANES + rows * classes, z.dtype)
     largest = np.empty(rows, z.dtype)
-    total = everywhere.sum()
+    total = _sum(everywhere, 0, len(everywhere), work)
     for start in range(first, last, rows):
         stop = min(start + rows, last)
         _exponentials(z, start, stop, largest, e, work)
         for i in range(start, stop):
             n, place, own = i // area, i % area, (i - start) * classes
             if labels[i] < 0:
-                gz[n, :, place] = 0
+                for c in range(classes):
+                    gz[n, c, place] = 0
                 continue
             g_i = g[i if len(g) > 1 else 0]
             factor = g_i * (at_label[labels[i]] + total) / _sum(e, own, classes, work)
@@ -174,7 +176,7 @@ def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
             gz[n, labels[i], place] -= g_i * at_label[labels[i]]
 
 
-@jit
+@driver
 def _exponentials(z, start, stop, largest, e, work):
     """Rows of e: exp(z − largest) over the classes, for the positions start ≤ i < stop of all images."""
     classes, area = z.shape[1], z.shape[2]
@@ -188,7 +190,7 @@ def _exponentials(z, start, stop, largest, e, work):
     _exp(e, (stop - start) * classes, work)
 
 
-@jit
+@driver
 def _max(x, start, count, lanes):
     """The largest; NaN are passed over, as they show in the sum."""
     largest = x.dtype.type(-np.inf)
@@ -200,13 +202,13 @@ def _max(x, start, count, lanes):
                 y = x[index(place + lane)]
                 lanes[index(lane)] = y if y > lanes[index(lane)] else lanes[index(lane)]
         for lane in range(LANES):
-            largest = max(largest, lanes[lane])
+            largest = lanes[lane] if lanes[lane] > largest else largest
     for place in range(start + whole, start + count):
         largest = x[place] if x[place] > largest else largest
     return largest
 
 
-@jit
+@driver
 def _sum(e, start, count, lanes):
     total = e.dtype.type(0)
     whole = count // LANES * LANES
@@ -231,7 +233,7 @@ LEAST = np.float32(-87)  # e^x for smaller x is 0: it has no exponent
 TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 
 
-@jit
+@driver
 def _exp(e, count, power):
     """e = e^e for count numbers ≤ 0, in place."""
     if e.itemsize == 8:

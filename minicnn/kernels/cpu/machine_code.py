@@ -19,6 +19,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from typing import Any
 import llvmlite.binding as llvm
 
 DIGEST = 32  # bytes
+PATIENCE = 1.0  # seconds of compilation that need no explanation
 _lock = threading.Lock()
+_seconds = 0.0
 _engine: Any = None  # owns the machine code: it lives as long as the process
 
 
@@ -36,9 +39,25 @@ def address(symbol: str, version: bytes, compile: Callable[[str], bytes]) -> int
     with _lock:
         code = _read(symbol, version)
         if code is None:
+            started = time.perf_counter()
             code = compile(symbol)
+            _count(time.perf_counter() - started)
             _write(symbol, version, code)
         return _load(symbol, code)
+
+
+def _count(seconds: float) -> None:
+    """Says what takes so long, once it does."""
+    global _seconds
+    if _seconds < PATIENCE <= _seconds + seconds:
+        say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
+    _seconds += seconds
+
+
+def say(line: str) -> None:
+    """To who looks at the screen, unless MINICNN_QUIET=1."""
+    if os.environ.get("MINICNN_QUIET", "") in ("", "0"):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _load(symbol: str, code: bytes) -> int:

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from .compile import jit
+from .drivers import driver
 from .threads import get_num_threads, parallel_for
 
 LOW = 0xFFFFFFFF
@@ -43,18 +43,17 @@ def dropout_mask(seed: int, call: int, p: float, shape: tuple[int, ...], dtype: 
     return kept.astype(dtype) * dtype.type(1 / (1 - p) if p < 1 else 0)
 
 
-@jit
+@driver
 def philox_blocks(share, first, last, start, words):
     """words[4·block : 4·block + 4] for first ≤ block < last."""
-    low, shift = np.uint64(LOW), np.uint64(32)
     for block in range(first, last):
-        c0, c1 = np.uint64(block) & low, np.uint64(block) >> shift
+        c0, c1 = block & LOW, block >> 32
         k0, k1, c2, c3 = start[0], start[1], start[2], start[3]
         for _ in range(10):
-            p0, p1 = np.uint64(M0) * c0, np.uint64(M1) * c2
-            c0, c1 = (p1 >> shift) ^ c1 ^ k0, p1 & low
-            c2, c3 = (p0 >> shift) ^ c3 ^ k1, p0 & low
-            k0, k1 = (k0 + np.uint64(W0)) & low, (k1 + np.uint64(W1)) & low
+            p0, p1 = M0 * c0, M1 * c2  # 64 bits; the sign that they may have as integers is masked away
+            c0, c1 = (p1 >> 32 & LOW) ^ c1 ^ k0, p1 & LOW
+            c2, c3 = (p0 >> 32 & LOW) ^ c3 ^ k1, p0 & LOW
+            k0, k1 = k0 + W0 & LOW, k1 + W1 & LOW
         words[4 * block] = c0
         words[4 * block + 1] = c1
         words[4 * block + 2] = c2

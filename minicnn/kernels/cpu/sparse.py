@@ -24,7 +24,7 @@ from ..window import Pair, Window
 from . import microkernels
 from .arguments import Fixed
 from .bands import move
-from .compile import jit
+from .drivers import driver
 from .microkernels import address, call_tile, move_rows, place, winners_tile
 from .threads import get_num_threads, parallel_for, scratch
 
@@ -104,7 +104,7 @@ def _plan(x_shape: tuple[int, ...], gy_shape: tuple[int, ...], window: Window, s
     return Plan(fixed, len(rows), lanes, int(s.sums + s.copied) + kept)
 
 
-@jit
+@driver
 def _sum_winners(share, first, last, sizes, places, tile, mover, x, gy, winners, work):
     s = sizes[0]
     sums, copy = work[share][: s.sums], work[share][s.sums : s.sums + s.copied]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..reference import steps
 from .arguments import address_of
-from .compile import jit
+from .drivers import driver
 from .microkernels import address, call_tile, place, sgd_tile
 from .threads import get_num_threads, parallel_for
 
@@ -73,7 +73,7 @@ def _places(params: Sequence[np.ndarray], velocities: Sequence[np.ndarray]) -> n
     return table.copy()
 
 
-@jit
+@driver
 def _for_segments(share, first, last, table, numbers, tile):
     """Calls the tile for what of each array lies within first ≤ i < last, counted through all arrays."""
     start = 0

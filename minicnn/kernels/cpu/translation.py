@@ -20,6 +20,8 @@ from .expressions import Expressions
 from .flow import INT, Flow
 from .values import Array, Record, refused
 
+POINTER = ir.IntType(8).as_pointer()
+
 
 class Body(Expressions):
     """Emits the instructions of a driver, and of those that it calls."""
@@ -35,9 +37,10 @@ class Body(Expressions):
         """Copy a driver to here, with its own variables; returns the value that it returns."""
         function = driver.__wrapped__
         tree = _tree(function)
-        outer = self.variables, self.names, self.loops, self.result, self.end
+        outer = self.variables, self.names, self.loops, self.result, self.end, self.inside_loop
         self.variables, self.names, self.loops, self.result = {}, vars(builtins) | function.__globals__, [], None
-        self.end = self.new_block()
+        self.end, self.inside_loop = self.new_block(), False
+        place = self.library("llvm.stacksave", POINTER, []) if outer[4] and _needs_memory(tree) else None
         parameters = [parameter.arg for parameter in tree.args.args]
         for name, value in zip(parameters, arguments, strict=True):
             self.assign_name(name, value)
@@ -45,7 +48,9 @@ class Body(Expressions):
         self.go_to(self.end)
         self.builder.position_at_end(self.end)
         result = self.value_of(self.result)
-        self.variables, self.names, self.loops, self.result, self.end = outer
+        if place is not None:  # its memory is gone when it returns
+            self.library("llvm.stackrestore", ir.VoidType(), [place])
+        self.variables, self.names, self.loops, self.result, self.end, self.inside_loop = outer
         return result
 
     # --- statements ---------------------------------------------------------------------------------------------------
@@ -75,8 +80,12 @@ class Body(Expressions):
         self.assign(node.target, self.operation(node.op, before, self.value(node.value), node))
 
     def do_If(self, node: ast.If) -> None:
+        condition = self.truth(self.value(node.test))
+        if isinstance(condition, ir.Constant):  # known now, as the size of a dtype is
+            self.run(node.body if condition.constant else node.orelse)
+            return
         yes, no, after = (self.new_block() for _ in range(3))
-        self.builder.cbranch(self.truth(self.value(node.test)), yes, no)
+        self.builder.cbranch(condition, yes, no)
         for block, statements in ((yes, node.body), (no, node.orelse)):
             self.builder.position_at_end(block)
             self.run(statements)
@@ -147,7 +156,7 @@ class Body(Expressions):
             if isinstance(target.slice, ast.Slice):
                 self.fill(self.piece(array, target.slice), value)
             else:
-                self.write(array, self.address(array, self.indices(target.slice)), value)
+                self.write(array, self.indices(target.slice), value)
         else:
             raise refused(target)
 
@@ -199,3 +208,7 @@ def _tree(function: Callable[..., Any]) -> ast.FunctionDef:
     for node in ast.walk(tree):
         node.driver = f"{function.__module__}.{function.__name__}"  # type: ignore[attr-defined]
     return tree
+
+
+def _needs_memory(tree: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr in ("empty", "zeros") for node in ast.walk(tree))

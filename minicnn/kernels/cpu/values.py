@@ -61,6 +61,8 @@ class Values:
             return FLOATS[8](value)
         if isinstance(value, np.floating):
             return FLOATS[value.itemsize](float(value))
+        if isinstance(value, tuple):
+            return tuple(map(self.constant, value))
         return value  # a function or a module: whoever uses it knows which
 
     # --- types --------------------------------------------------------------------------------------------------------
@@ -86,46 +88,57 @@ class Values:
         raise refused(node)
 
     def alike(self, a: ir.Value, b: ir.Value, node: ast.AST) -> tuple[ir.Value, ir.Value]:
-        """Both as floats of one kind: a constant takes that of the other."""
+        """Both as floats of one kind."""
+        kind = self.float_of(a, b, node)
+        return self.as_type(a, kind, node), self.as_type(b, kind, node)
+
+    def float_of(self, a: ir.Value, b: ir.Value, node: ast.AST) -> ir.Type:
+        """The kind of two numbers, one of them a float; a constant takes that of the other."""
         floats = [v for v in (a, b) if is_float(v)]
         kinds = {v.type for v in floats if not isinstance(v, ir.Constant)} or {floats[0].type}
         if len(kinds) > 1:
             raise refused(node)
-        (kind,) = kinds
-        return self.as_type(a, kind, node), self.as_type(b, kind, node)
+        return kinds.pop()
 
     # --- arrays -------------------------------------------------------------------------------------------------------
 
-    def address(self, array: Array, indices: Sequence[ir.Value]) -> ir.Value:
-        """Where the element is, or the row if there are fewer indices than axes."""
+    def number(self, array: Array, indices: Sequence[ir.Value]) -> ir.Value:
+        """How many elements stand before this one, or before a row if there are fewer indices than axes."""
         number: ir.Value = INT(0)
         for axis, size in enumerate(array.shape):
             number = self.flow.times(number, size)
             if axis < len(indices):
                 number = self.flow.plus(number, indices[axis])
-        return self.flow.plus(array.start, self.flow.times(number, array.dtype.itemsize))
+        return number
 
     def element(self, array: Array, indices: Sequence[ir.Value]) -> Any:
-        address = self.address(array, indices)
+        if len(indices) == len(array.shape) and not array.dtype.names:
+            return self.read(self.pointer(array, indices), array.dtype)
+        start = self.flow.plus(array.start, self.flow.times(self.number(array, indices), array.dtype.itemsize))
         if len(indices) < len(array.shape):
-            return Array(array.dtype, address, array.shape[len(indices) :])
-        return Record(array.dtype, address) if array.dtype.names else self.read(array.dtype, address)
+            return Array(array.dtype, start, array.shape[len(indices) :])
+        return Record(array.dtype, start)
 
-    def read(self, dtype: np.dtype, address: ir.Value) -> ir.Value:
-        kind = kind_of(dtype)
-        value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=dtype.itemsize)
-        if dtype.kind == "f" or kind == INT:
+    def pointer(self, array: Array, indices: Sequence[ir.Value]) -> ir.Value:
+        """To an element. From the start of the array on, which LLVM sees to be the same all the time: only so does it
+        make vectors of a loop."""
+        start = self.builder.inttoptr(array.start, kind_of(array.dtype).as_pointer())
+        return self.builder.gep(start, [self.number(array, indices)], source_etype=kind_of(array.dtype))
+
+    def read(self, pointer: ir.Value, dtype: np.dtype) -> ir.Value:
+        value = self.builder.load(pointer, align=dtype.itemsize)
+        if dtype.kind == "f" or dtype.itemsize == 8:
             return value
         return self.builder.sext(value, INT) if dtype.kind == "i" else self.builder.zext(value, INT)
 
-    def write(self, array: Array, address: ir.Value, value: ir.Value) -> None:
+    def write(self, array: Array, indices: Sequence[ir.Value], value: ir.Value) -> None:
         kind = kind_of(array.dtype)
         if array.dtype.kind == "f":
             value = self.as_type(value, kind, None)
         else:
             value = self.integer(value)
             value = value if kind == INT else self.builder.trunc(value, kind)
-        self.builder.store(value, self.builder.inttoptr(address, kind.as_pointer()), align=array.dtype.itemsize)
+        self.builder.store(value, self.pointer(array, indices), align=array.dtype.itemsize)
 
     def fill(self, target: Array, value: Any) -> None:
         """All elements with a number, or with those of an array."""
@@ -139,7 +152,7 @@ class Values:
         else:
 
             def one(i: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
-                self.write(target, self.address(target, [i]), value)
+                self.write(target, [i], value)
                 return nothing
 
             self.flow.loop(target.shape[0], [], one)

@@ -25,7 +25,7 @@ import numpy as np
 
 from . import microkernels
 from .arguments import Fixed
-from .compile import jit
+from .drivers import driver
 from .memory import empty
 from .microkernels import address, call_tile, dot_tile, fma_tile, place
 from .threads import get_num_threads, parallel_for, scratch
@@ -114,7 +114,7 @@ def _in_registers(shape: tuple[int, int]) -> bool:
 # --- compiled ---------------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _forward(share, first, last, sizes, steps, tiles, x, w, y):
     """Items are groups of outputs."""
     s = sizes[0]
@@ -138,7 +138,7 @@ def _forward(share, first, last, sizes, steps, tiles, x, w, y):
                 )
 
 
-@jit
+@driver
 def _backward(share, first, last, sizes, steps, tiles, shares, g, turned, x, w, partial, gw):
     """Items are shares of the outputs. turned: g with the images along its rows."""
     s = sizes[0]
@@ -155,7 +155,7 @@ def _backward(share, first, last, sizes, steps, tiles, shares, g, turned, x, w, 
             gx[: s.images * s.inputs] = 0
 
 
-@jit
+@driver
 def _multiply(s, tiles, steps, rows, depth, a, a_start, a_row, b, b_start, c, c_start, accumulate):
     """c[i, :] = Σ_k a[i, k] · b[k, :], added to c if `accumulate` is not 0."""
     column = np.empty(depth * s.tile_rows, a.dtype)

@@ -223,7 +223,7 @@ def test_any_layout_of_memory():
     x, w, b, gy, _ = data(case, np.float32)
     win, groups = case[4], case[5]
     plain = conv.conv2d(x, w, b, win, groups), conv.conv_transpose2d(gy, w, None, win, groups, case[3])
-    compiled = len(bands.convolve_bands.signatures)
+    compiled = len(bands.convolve_bands.entries)
 
     def odd(a, how):
         if how == "transposed":
@@ -247,7 +247,7 @@ def test_any_layout_of_memory():
         np.testing.assert_array_equal(conv.conv_transpose2d(ogy, ow, None, win, groups, case[3]), plain[1], how)
         gw = conv.conv2d_weight(ox, ogy, win, groups, False)[0]
         np.testing.assert_array_equal(gw, conv.conv2d_weight(x, gy, win, groups, False)[0], how)
-        assert len(bands.convolve_bands.signatures) == compiled, f"compiled again for {how}"
+        assert len(bands.convolve_bands.entries) == compiled, f"compiled again for {how}"
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name][0] * CASES[name][1]])

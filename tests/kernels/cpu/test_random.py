@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +51,7 @@ def stream(seed, call, n):
 def block_words(block, start):
     """The four words of any block, also of those that lie beyond any array: by the function that is compiled."""
     words = np.empty(4, np.uint32)
-    random.philox_blocks.py_func(0, block, block + 1, np.array(start, np.uint64), Window(words, 4 * block))
+    random.philox_blocks.__wrapped__(0, block, block + 1, np.array(start, np.uint64), Window(words, 4 * block))
     return words.tolist()
 
 
@@ -88,22 +85,3 @@ def test_thread_counts_agree(monkeypatch):
 def test_blocks_beyond_32_bits():
     """Block 2³² has 0 in the low word of its counter and 1 in the next: not block 0 again."""
     assert block_words(2**32, [7, 8, 9, 10]) == philox([0, 1, 9, 10], [7, 8])
-
-
-def run(folder, **environment):
-    code = "from minicnn.kernels.cpu.random import random_bits; print(random_bits(0, 0, 4))"
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "MINICNN_QUIET": "", **environment}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert "1713891541" in done.stdout
-    return done.stderr
-
-
-def test_compilation_is_announced_once(tmp_path):
-    """The first process says what it compiles; the second finds it on disk, and is silent."""
-    first = run(tmp_path)
-    assert "compiling kernels for this CPU" in first and "philox_blocks" in first and "total" in first
-    assert run(tmp_path) == ""
-
-
-def test_quiet(tmp_path):
-    assert run(tmp_path, MINICNN_QUIET="1") == ""
