@@ -153,7 +153,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return self.stored.nbytes
+        return self.stored.size * self.stored.dtype.itemsize
 
     def __len__(self) -> int:
         if not self.stored.ndim:

@@ -190,7 +190,7 @@ class MemoryHook(_Hook):
         row.calls += 1
         given = [tensor for tensor in inputs if tensor is not None]
         viewed = {id(_owner(tensor.stored)) for tensor in given}
-        row.result_bytes += sum(y.nbytes for y in outputs if id(_owner(y.stored)) not in viewed)
+        row.result_bytes += sum(y.stored.nbytes for y in outputs if id(_owner(y.stored)) not in viewed)
         if any(y.grad_fn is function for y in outputs):  # else it was not recorded, and keeps nothing
             leaves = [tensor for tensor in given if tensor.is_leaf]
             for leaf in leaves:

@@ -113,7 +113,7 @@ class PReLU(Function):
         gx = PReLU.apply(gy, a, sign=self.sign) if self.needs_grad(0) else None
         ga = None
         if self.needs_grad(1):
-            left = where(self.sign > 0, 0.0, gy * x)
+            left = where(kernels.compare(self.sign, 0, "greater"), 0.0, gy * x)
             others = tuple(axis for axis in range(left.ndim) if axis != 1 or self.channels == 1)
             ga = left.sum(axis=others).reshape(self.channels)
         return gx, ga

@@ -112,6 +112,7 @@ def plain(x: Any) -> Any:
 
 
 def _to_blocks(x: np.ndarray) -> np.ndarray:
+    assert x.dtype.itemsize == 4, "blocks are made of numbers of 4 bytes"
     blocks = empty(blocks_shape(x.shape), x.dtype)
     if blocks.size:
         _moves("interleave").interleave(np.ascontiguousarray(x), blocks)

@@ -24,6 +24,7 @@ WORTH = 1 << 20  # multiply-adds from which on planes are made into blocks
 
 def conv2d(x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int) -> Any:
     """x (N, C, H, W), w (K, C/groups, R, S), b (K,) or None -> y (N, K, P, Q)."""
+    w = plain(w)
     home = _home(x.shape, w.shape[0], window, groups, x)
     if home:
         return home.conv2d(x, w, b, window, groups)
@@ -32,6 +33,7 @@ def conv2d(x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: 
 
 def conv2d_act(x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, cap: float) -> Any:
     """min(max(conv2d(x, w, b), 0), cap)."""
+    w = plain(w)
     home = _home(x.shape, w.shape[0], window, groups, x)
     if home:
         return home.conv2d(x, w, b, window, groups, cap)
@@ -42,6 +44,7 @@ def conv_transpose2d(
     gy: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, output_size: Pair
 ) -> Any:
     """gy (N, K, P, Q), w (K, C/groups, R, S), b (C,) or None -> gx (N, C, H, W): the adjoint of conv2d in x."""
+    w = plain(w)
     shape = (gy.shape[0], groups * w.shape[1], *output_size)
     home = _home(shape, w.shape[0], window, groups, gy)
     if home and shape[1] > blocked_conv.PLANES:
@@ -61,6 +64,7 @@ def conv2d_relu_max_pool2d(
     x: Any, w: np.ndarray, b: np.ndarray | None, window: Window, groups: int, pool: Window
 ) -> tuple[Any, Any]:
     """relu_max_pool2d(conv2d(x, w, b)) and the winners."""
+    w = plain(w)
     home = _home(x.shape, w.shape[0], window, groups, x)
     if home:
         return cpu.relu_max_pool2d(home.conv2d(x, w, b, window, groups), pool)
@@ -72,6 +76,7 @@ def conv2d_relu_max_pool2d_gradient(
     needs: tuple[bool, bool, bool],
 ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """The gradients in x, w and b, each None unless needed."""
+    w = plain(w)
     if not _home(x.shape, indices.shape[1], window, groups, x, indices):
         gy, indices, x = map(plain, (gy, indices, x))
         return conv.conv2d_relu_max_pool2d_gradient(gy, indices, x, w, window, groups, pool, needs)
