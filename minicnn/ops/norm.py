@@ -300,9 +300,10 @@ def expect_channels(op: str, x: Any) -> None:
 
 
 def _per_channel(op: str, x: Tensor, **tensors: Any) -> None:
+    shape = x.shape[1:2]
     for name, c in tensors.items():
-        _parameter(op, x, name, c, x.shape[1:2])
-        if c is not None and name.startswith("running") and c.requires_grad:
+        _parameter(op, x, name, c, shape)
+        if c is not None and c.requires_grad and name.startswith("running"):
             raise GraphError(f"{op}: {name} is changed in place, so it cannot require a gradient: .detach() it")
 
 

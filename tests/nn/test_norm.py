@@ -55,6 +55,15 @@ def test_running_statistics_step_by_step(device):
             assert norm.num_batches_tracked.item() == step
 
 
+def test_a_count_of_batches_that_moves_is_newer_than_before(device):
+    with minicnn.use(device):
+        norm = layer(3)
+        before, array = norm.num_batches_tracked.version[0], norm.num_batches_tracked.data
+        norm(Tensor(batches(1)[0]))
+    assert norm.num_batches_tracked.version[0] == before + 1
+    assert norm.num_batches_tracked.data is array
+
+
 def test_momentum_none_is_the_mean_over_all_batches(device):
     with minicnn.use(device):
         norm, seen = layer(3, momentum=None), batches(5)

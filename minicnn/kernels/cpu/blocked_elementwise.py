@@ -120,16 +120,14 @@ def _each(name: str, *operands: Any, bounds: tuple[float, ...] = ()) -> Any:
     each of its planes."""
     shape = next(x.shape for x in operands if type(x) is Blocked)
     given = [x if type(x) is Blocked else _by_plane(x, shape) for x in operands]
-    if 0 in shape or any(
-        x is None or x.dtype != np.float32 or (type(x) is Blocked and x.shape != shape) for x in given
-    ):
+    kinds = tuple(["image" if type(x) is Blocked else "plane" for x in given])
+    fits = [x is not None and x.dtype == np.float32 and (x.shape == shape or type(x) is not Blocked) for x in given]
+    if 0 in shape or not all(fits):
         return getattr(reference, name)(*map(plain, operands), *bounds)
     geometry, y = geometry_of(shape), Blocked.empty(shape)
     arrays = [x.images() if type(x) is Blocked else _in_blocks(x, geometry) for x in given]
-    if all(type(x) is Blocked and array.flags.c_contiguous for x, array in zip(given, arrays, strict=True)):
-        plan = _row_plan(geometry, name, len(given))
-    else:
-        plan = _plan(geometry, name, tuple("image" if type(x) is Blocked else "plane" for x in given))
+    in_row = "plane" not in kinds and all([array.flags.c_contiguous for array in arrays])
+    plan = (_row_plan if in_row else _plan)(geometry, name, kinds)
     plan.run(y.blocks(), np.array(bounds, np.float32) if bounds else _NONE, *arrays)
     return y
 
@@ -180,10 +178,10 @@ _NONE = np.zeros(0, np.float32)
 
 
 @functools.cache
-def _row_plan(geometry: Geometry, name: str, images: int) -> Plan:
+def _row_plan(geometry: Geometry, name: str, kinds: tuple[str, ...]) -> Plan:
     """With all planes as one."""
     row = Geometry(1, 1, geometry.images * geometry.blocks * geometry.pixels, geometry.threads)
-    return _plan(row, name, ("image",) * images)
+    return _plan(row, name, kinds)
 
 
 @functools.cache

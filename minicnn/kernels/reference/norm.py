@@ -35,8 +35,10 @@ def batch_norm_gradient(gy, x, y, w, mean, var, eps, cap):
 
 
 def track_statistics(running_mean, running_var, mean, var, count, momentum):
-    running_mean[...] = (1 - momentum) * running_mean + momentum * mean
-    running_var[...] = (1 - momentum) * running_var + momentum * (var * count / (count - 1))
+    running_mean *= 1 - momentum
+    running_mean += momentum * mean
+    running_var *= 1 - momentum
+    running_var += momentum * count / (count - 1) * var
 
 
 def standardize(x, eps):
