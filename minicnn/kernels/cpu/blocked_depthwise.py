@@ -36,8 +36,8 @@ from ..window import Pair, Window
 from . import depthwise_tiles as tiles
 from .arguments import address_of
 from .blocked import BLOCK, Blocked, blocked
-from .compile import jit
 from .depthwise_tiles import PIXEL, Column, Pattern
+from .drivers import driver
 from .microkernels import Machine, address, call_tile, machine
 from .threads import get_num_threads, parallel_for
 
@@ -283,7 +283,7 @@ def _table(calls: Iterable[Call]) -> np.ndarray:
     return np.array(list(calls), np.int64).reshape(-1, len(Call._fields))
 
 
-@jit
+@driver
 def sweep_planes(share, first, last, calls, blocks, images, parts, x, x_plane, w, w_block, w_part, b, y, y_plane):
     """All calls for each plane. An item is one block in one part of the images; w is that of a block, and of a part.
 

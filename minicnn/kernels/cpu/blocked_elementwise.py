@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from . import gates
+from . import exponents
 from .blocked import BLOCK, Blocked, blocked, plain
 from .microkernels import address
 from .stages import PIXEL, Geometry, Operand, Plan, Stage, geometry_of, image_operand
@@ -232,11 +232,11 @@ def totals(code, count, found, x):
 def exponential(code, x):
     """eˣ as in gates.py: 2ᵏ·eʳ with k whole and |r| ≤ ½·ln 2."""
     x = code.at_least(code.at_most(x, 89), -88)
-    power = code.fma(x, code.all_lanes(gates.LOG2_E), code.all_lanes(gates.TO_INTEGER))
-    k = code.minus(code.all_lanes(gates.TO_INTEGER), power)  # −k
-    r = code.fma(k, code.all_lanes(gates.LN2_LOW), code.fma(k, code.all_lanes(gates.LN2_HIGH), x))
-    series = code.all_lanes(gates.SERIES[0])
-    for coefficient in gates.SERIES[1:]:
+    power = code.fma(x, code.all_lanes(exponents.LOG2_E), code.all_lanes(exponents.TO_INTEGER))
+    k = code.minus(code.all_lanes(exponents.TO_INTEGER), power)  # −k
+    r = code.fma(k, code.all_lanes(exponents.LN2_LOW), code.fma(k, code.all_lanes(exponents.LN2_HIGH), x))
+    series = code.all_lanes(exponents.SERIES[0])
+    for coefficient in exponents.SERIES[1:]:
         series = code.fma(series, r, code.all_lanes(coefficient))
     return code.times_power(series, power)
 

@@ -11,63 +11,88 @@ MINICNN_QUIET=1 silences the reports.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from numba.core import event
-
-from .machine_code import say
+from .machine_code import announce, say
 
 
-def jit(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
+class Jit:
+    """What @jit makes of a function: Numba's dispatcher of it, made when first asked for, since to import Numba takes
+    longer than the first step of a small network otherwise does."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
+        self.function, self.options = function, options
+        self.__name__ = function.__name__
+
+    def __call__(self, *args: Any) -> Any:
+        return self.dispatcher(*args)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        return _numba().njit(nogil=True, **self.options)(self.function)
+
+    def __getattr__(self, name: str) -> Any:
+        """Numba's own attributes; _numba_type_ makes it what compiled callers take for the dispatcher."""
+        return getattr(self.dispatcher, name)
+
+
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile a kernel: without the interpreter lock, so that threads run side by side; cached on disk.
 
     No fastmath: the compiler may not reorder sums, so the same input gives the same bytes, NaN and ∞ included. Where
     reordering pays (the tiles of microkernels.py) it is written out. No parallel=True: it multiplies compile time.
     options: Numba's, where a kernel needs others: @jit(error_model="numpy").
     """
-    decorate = numba.njit(nogil=True, cache=True, **options)
-    return decorate if function is None else decorate(function)
+    options = {"cache": True, **options}
+    return (lambda function: Jit(function, options)) if function is None else Jit(function, options)
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+def inlined(function: Callable[..., Any]) -> Any:
     """A helper that Numba copies into each place that calls it, so that constant arguments are constants there."""
-    return numba.njit(nogil=True, inline="always")(function)
+    return Jit(function, {"inline": "always"})
 
 
-class _Reporter(event.Listener):
+@functools.cache
+def _numba() -> Any:
+    import numba
+    from numba.core import event
+
+    class Listener(_Reporter, event.Listener):
+        pass
+
+    event.register("numba:compile", Listener())
+    return numba
+
+
+class _Reporter:
     """Prints one line for each kernel compiled; a kernel's own helpers are counted in its time."""
 
     def __init__(self) -> None:
         self.depth = 0
-        self.kernels = 0
         self.seconds = 0.0
         self.started = 0.0
 
-    def on_start(self, e: event.Event) -> None:
+    def on_start(self, e: Any) -> None:
         self.depth += 1
         if self.depth == 1:
             self.started = time.perf_counter()
-            if self.kernels == 0 and _ours(e):
-                say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
+            if _ours(e):
+                announce()
 
-    def on_end(self, e: event.Event) -> None:
+    def on_end(self, e: Any) -> None:
         self.depth -= 1
         if self.depth == 0 and _ours(e):
             seconds = time.perf_counter() - self.started
-            self.kernels += 1
             self.seconds += seconds
             say(f"minicnn:   {_name(e):<28}{seconds:5.1f} s   total {self.seconds:4.1f} s")
 
 
-def _name(e: event.Event) -> str:
+def _name(e: Any) -> str:
     return e.data["dispatcher"].py_func.__name__.lstrip("_")
 
 
-def _ours(e: event.Event) -> bool:
+def _ours(e: Any) -> bool:
     return e.data["dispatcher"].py_func.__module__.startswith(__name__.split(".")[0])
-
-
-event.register("numba:compile", _Reporter())

@@ -20,8 +20,7 @@ from numba.extending import intrinsic, overload
 
 from .compile import inlined, jit
 from .elementwise import each, index
-
-single = np.float32
+from .exponents import LN2_HIGH, LN2_LOW, LOG2_E, SERIES, TO_INTEGER, single
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -75,13 +74,6 @@ def exponential(x: Any) -> Any:
 def normal_tail(a: Any, e: Any) -> Any:
     """Φ(−a) for a ≥ 0, given e = e^(−a²/2); for use in compiled kernels; in float32 to 6 digits, as far as e goes."""
     raise NotImplementedError
-
-
-TO_INTEGER = single(1.5 * 2**23)  # x + this has no digits behind the point, and x's digits at the end of its bits
-LOG2_E = single(1 / math.log(2))
-LN2_HIGH = single(0.693359375)  # few digits: times k ≤ 128 it is exact
-LN2_LOW = single(math.log(2) - 0.693359375)
-SERIES = tuple(single(1 / math.factorial(n)) for n in range(7, -1, -1))
 
 
 @overload(exponential, inline="always")

@@ -30,6 +30,7 @@ DIGEST = 32  # bytes
 PATIENCE = 1.0  # seconds of compilation that need no explanation
 _lock = threading.Lock()
 _seconds = 0.0
+_announced = False
 _engine: Any = None  # owns the machine code: it lives as long as the process
 
 
@@ -47,11 +48,19 @@ def address(symbol: str, version: bytes, compile: Callable[[str], bytes]) -> int
 
 
 def _count(seconds: float) -> None:
-    """Says what takes so long, once it does."""
+    """Say what takes so long, once it does."""
     global _seconds
-    if _seconds < PATIENCE <= _seconds + seconds:
-        say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
     _seconds += seconds
+    if _seconds >= PATIENCE:
+        announce()
+
+
+def announce() -> None:
+    """Say, the first time, that compiling is why nothing seems to happen."""
+    global _announced
+    if not _announced:
+        say("minicnn: compiling kernels for this CPU (first run only; they are cached)")
+    _announced = True
 
 
 def say(line: str) -> None:

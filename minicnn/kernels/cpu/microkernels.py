@@ -22,19 +22,18 @@ multiply-adds are `fmuladd`: fused where the CPU can, else a multiplication and 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import inspect
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import config
-from numba.extending import intrinsic
 
 from . import machine_code
 from .code import INT, INT32, Code
@@ -116,26 +115,14 @@ def compiled(
     return machine_code.address(symbol, version_of(*made_of), compile)
 
 
-def _call_tile(typing: Any, address: Any, args: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = builder.inttoptr(values[0], _signature(args.count).as_pointer())
-        builder.call(pointer, [builder.extract_value(values[1], i) for i in range(args.count)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.UniTuple(types.int64, args.count)), emit
+def place(array: np.ndarray, i: int) -> int:
+    """The address of element i of an array in C order: in drivers, whose language has it."""
+    return array.ctypes.data + i * array.itemsize
 
 
-def _place(typing: Any, array: Any, element: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        start = builder.ptrtoint(context.make_array(array)(context, builder, values[0]).data, INT)
-        size = context.get_abi_sizeof(context.get_data_type(array.dtype))
-        return builder.add(start, builder.mul(values[1], INT(size)))
-
-    return types.int64(array, types.int64), emit
-
-
-place: Any = intrinsic(_place)  # place(array, i): the address of element i of a contiguous array
-call_tile: Any = intrinsic(_call_tile)  # call_tile(address, (integers)), for use in compiled kernels
+def call_tile(address: int, args: Sequence[int]) -> None:
+    """The micro-kernel at an address: in drivers."""
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(args))(address)(*args)
 
 
 # --- the micro-kernels ------------------------------------------------------------------------------------------------
@@ -338,8 +325,7 @@ def _module(dtype: str, micro_kernel: Callable[..., None], shape: dict[str, int]
 def _cpu() -> tuple[str, str]:
     """Name and features of this CPU, or of the one that NUMBA_CPU_NAME (and NUMBA_CPU_FEATURES) names, so that every
     path is testable here."""
-    numba_config: Any = config
-    cpu, features = numba_config.CPU_NAME, numba_config.CPU_FEATURES
+    cpu, features = os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES")
     if features is None:
         features = "" if cpu else llvm.get_host_cpu_features().flatten()
     return cpu or llvm.get_host_cpu_name(), features

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..window import Pair, Window
 from .compile import inlined, jit
+from .drivers import driver
 from .microkernels import address, call_tile, max_2x2, place
 from .threads import get_num_threads, parallel_for
 
@@ -150,7 +151,7 @@ def _tap_ranges(window: Window, size: np.ndarray) -> tuple[np.ndarray, np.ndarra
 # --- compiled: max ----------------------------------------------------------------------------------------------------
 
 
-@jit
+@driver
 def _max_2x2(share, first, last, size, micro_kernel, x, y, indices):
     height, width, rows, cols = size
     bias = np.zeros(1, x.dtype)

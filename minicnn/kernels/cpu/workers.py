@@ -32,7 +32,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 
 from .arguments import Fixed, describe, kind, unpacked
@@ -252,6 +251,8 @@ def _call(kernel: Any, args: Sequence[Any]) -> tuple[int, list[int]]:
 
 
 def _compiled(kernel: Any, args: Sequence[Any]) -> int:
+    import numba  # here, since most kernels are drivers, and it takes longer to import than they do to compile
+
     types = [
         numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") if isinstance(a, np.ndarray) else numba.int64
         for a in unpacked(args)

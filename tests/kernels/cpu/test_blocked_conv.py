@@ -80,7 +80,7 @@ def compile_for(monkeypatch, name):
     """The kind of CPU that tiles are chosen and compiled for, from now on in this test."""
     forget()
     if name:
-        monkeypatch.setattr(microkernels.config, "CPU_NAME", name)
+        monkeypatch.setenv("NUMBA_CPU_NAME", name)
 
 
 def forget():

@@ -141,7 +141,7 @@ def test_each_kind_of_cpu(name, forget, monkeypatch):
     for module in (microkernels, depthwise):
         monkeypatch.setattr(module, "machine", lambda: MACHINES[name])
     if "x86_64" in llvm.get_process_triple():
-        monkeypatch.setattr(microkernels.config, "CPU_NAME", CPUS[name])
+        monkeypatch.setenv("NUMBA_CPU_NAME", CPUS[name])
     for case in ("3x3 stride 2", "5x5", "dilation and stride do not"):
         check_all(CASES[case])
 
@@ -203,7 +203,7 @@ def test_registers_suffice(monkeypatch):
     if "x86_64" not in llvm.get_process_triple():
         pytest.skip("assembly of x86")
     monkeypatch.setattr(microkernels, "machine", lambda: microkernels.AVX512)
-    monkeypatch.setattr(microkernels.config, "CPU_NAME", "skylake-avx512")
+    monkeypatch.setenv("NUMBA_CPU_NAME", "skylake-avx512")
     compiler = microkernels._target_machine()
     for kernel, shape in patterns(microkernels.AVX512):
         assembly = compiler.emit_assembly(microkernels._module("float32", kernel, shape))

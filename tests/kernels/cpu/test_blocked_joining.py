@@ -183,7 +183,7 @@ def test_any_bits_survive():
 def test_each_kind_of_cpu(name, monkeypatch, woven_only):
     if "x86_64" not in microkernels.llvm.get_process_triple():
         pytest.skip("names of x86 CPUs")
-    monkeypatch.setattr(microkernels.config, "CPU_NAME", name)
+    monkeypatch.setenv("NUMBA_CPU_NAME", name)
     microkernels.address.cache_clear()
     try:
         test_concat((7, 9, 33), True, None)

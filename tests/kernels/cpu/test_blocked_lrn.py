@@ -100,7 +100,7 @@ def test_what_is_no_ordinary_number(beta, k):
 def test_each_kind_of_cpu(name, monkeypatch):
     if "x86_64" not in microkernels.llvm.get_process_triple():
         pytest.skip("names of x86 CPUs")
-    monkeypatch.setattr(microkernels.config, "CPU_NAME", name)
+    monkeypatch.setenv("NUMBA_CPU_NAME", name)
     microkernels.address.cache_clear()
     try:
         test_forward(CASES["three blocks"], 0.75)

@@ -202,7 +202,7 @@ def test_tiles_need_no_calls_and_no_stack(cpu, name, dtype, monkeypatch):
         pytest.skip("assembly of x86")
     machine = MACHINES[name]
     monkeypatch.setattr(microkernels, "machine", lambda: machine)
-    monkeypatch.setattr(microkernels.config, "CPU_NAME", cpu)
+    monkeypatch.setenv("NUMBA_CPU_NAME", cpu)
     kernels = [(microkernels.fma_tile, {"rows": machine.tile_rows, "vectors": machine.tile_vectors})]
     kernels += [(microkernels.dot_tile, {"rows": rows, "columns": columns}) for rows, columns in machine.dot_shapes()]
     for kernel, shape in kernels:
