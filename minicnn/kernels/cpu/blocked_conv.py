@@ -41,7 +41,7 @@ from .conv import _layout, _phases, _taps, _weights
 from .memory import empty
 from .threads import get_num_threads, parallel_for, scratch
 
-SMALL = 1 << 18  # fewer multiply-adds are finished before a second thread has woken up
+SMALL = 1 << 15  # fewer weights are in order before a second thread has woken up
 PLANES = 4  # so many channels are read as planes, not as a block that is mostly zeros
 
 
