@@ -117,6 +117,16 @@ def undisturbed(model: Module, training: bool | None = None) -> Iterator[None]:
             module._forward_pre_hooks, module._forward_hooks, module.training = before, after, mode
 
 
+@dataclass
+class _Room:
+    """Memory in which results of concat stand, each with all of the one before in it."""
+
+    nbytes: int
+    filled: int  # channels
+    capacity: int
+    tenants: int = 0
+
+
 class _Ledger:
     """An op hook that knows at each moment how many bytes are alive of what ops have made or keep."""
 
@@ -124,6 +134,7 @@ class _Ledger:
         self.batch, self.footprint = batch, footprint
         self.known: dict[int, weakref.ref] = {}  # id of an owner of memory -> the owner, while it is alive
         self.made: dict[int, int] = {}  # id of an owner -> the number of the op that made it
+        self.rooms: dict[int, _Room] = {}  # id of an owner -> where it stands, if concat has made it
         self.live = self.peak = self.peak_at = self.time = 0
         for array in there_anyway:
             self._enter(array, 0)
@@ -138,6 +149,8 @@ class _Ledger:
 
     def after(self, function: Function, inputs: Any, outputs: Sequence[Tensor]) -> None:
         self.time += 1
+        if function.name == "concat" and self._is_image(outputs[0].stored):
+            self._join([x.stored for x in inputs], outputs[0].stored)
         kept = [array for array in function.kept_arrays() if not isinstance(array, np.generic)]  # numbers of reductions
         self.enter([*[y.stored for y in outputs], *kept])
         now = self.live + self._working(function, inputs, outputs)
@@ -149,10 +162,27 @@ class _Ledger:
         owner = _owner(array)
         return self.made[id(owner)], owner.nbytes
 
+    def _is_image(self, owner: Any) -> bool:
+        """Whether the device may store it in a layout of its own. Images are what has as many of them as the batch."""
+        return self.footprint is not None and owner.ndim == 4 and len(owner) == self.batch
+
     def _bytes(self, owner: Any) -> int:
-        """What an array takes on the device. Images are what has as many of them as the batch."""
-        is_image = self.footprint is not None and owner.ndim == 4 and len(owner) == self.batch
-        return self.footprint.image_bytes(owner.shape, owner.dtype) if is_image else owner.nbytes
+        """What an array takes on the device."""
+        return self.footprint.image_bytes(owner.shape, owner.dtype) if self._is_image(owner) else owner.nbytes
+
+    def _join(self, parts: Sequence[Any], joined: Any) -> None:
+        """Find a place for what concat has made: behind its first part, if there is room."""
+        room = self.rooms.get(id(_owner(parts[0])))
+        filled = None if room is None else (room.filled, room.capacity)
+        channels = self.footprint.room_for([part.shape for part in parts], filled)
+        if channels or room is None:
+            shape = (len(joined), channels, *joined.shape[2:])
+            room = _Room(self.footprint.image_bytes(shape, joined.dtype), joined.shape[1], channels)
+            self.live += room.nbytes
+        room.filled = joined.shape[1]
+        room.tenants += 1
+        self.rooms[id(joined)] = room
+        self._enter(joined, 0)
 
     def _working(self, function: Function, inputs: Any, outputs: Sequence[Tensor]) -> int:
         """What the kernel of this op needs while it runs."""
@@ -175,6 +205,10 @@ class _Ledger:
         def forget(dead: weakref.ref) -> None:
             del self.known[key]
             self.live -= nbytes
+            room = self.rooms.pop(key, None)
+            if room is not None:
+                room.tenants -= 1
+                self.live -= 0 if room.tenants else room.nbytes
 
         self.known[key] = weakref.ref(owner, forget)
         self.made[key] = self.time

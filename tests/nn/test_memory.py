@@ -10,12 +10,14 @@ import pytest
 
 import minicnn
 import models
-from minicnn import Tensor, nn, optim
+from minicnn import Tensor, nn, ops, optim
+from minicnn import device as devices
 from minicnn.device import generator
 from minicnn.errors import ArgumentError, ShapeError
+from minicnn.function import install, remove
 from minicnn.kernels.cpu import footprint, memory, threads
 from minicnn.kernels.window import Window
-from minicnn.nn.memory import training_memory
+from minicnn.nn.memory import _Ledger, training_memory
 
 MB = 1e6
 THREADS = 2
@@ -26,7 +28,24 @@ NETWORKS = {
     "mobilenet_v2": (4, 3, 64, 64),
     "squeezenet1_1": (4, 3, 128, 128),
     "resnet18": (2, 3, 96, 96),
+    "Growing": (4, 3, 24, 24),
 }
+
+
+class Growing(nn.Module):
+    """A block as DenseNet's: what is computed joins all that was there, most often without a copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 32, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(32 + 16 * i) for i in range(16))
+        self.layers = nn.ModuleList(nn.Conv2d(32 + 16 * i, 16, 3, padding=1) for i in range(16))
+
+    def forward(self, x):
+        x = self.first(x)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = ops.concat([x, layer(norm(x, activation="relu"))], axis=1)
+        return x.mean((2, 3))
 
 
 @pytest.fixture
@@ -42,7 +61,7 @@ def counted(monkeypatch):
 def test_a_step_takes_what_was_predicted(name, counted):
     """Within 10 %, as is promised."""
     minicnn.manual_seed(0)
-    model = models.create_model(name).train()
+    model = (Growing() if name == "Growing" else models.create_model(name)).train()
     shape = NETWORKS[name]
     predicted = training_memory(model, shape)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -197,6 +216,39 @@ def test_images_in_blocks():
     assert footprint.image_bytes((2, 17, 5, 3), np.float64) == 8 * 2 * 17 * 5 * 3
     assert footprint.image_bytes((2, 3, 5, 3), np.float32) == 4 * 2 * 3 * 5 * 3
     assert footprint.image_bytes((2, 17, 1, 1), np.float32) == 4 * 2 * 17
+
+
+def test_nothing_is_counted_that_is_gone():
+    """Also of what stands in one room, which lives as long as its last tenant."""
+    ledger, room = _Ledger([], 2, footprint), 4 * 2 * 128 * 5 * 5
+    with devices.shapes_only():
+        install(ledger)
+        try:
+            images = [ops.relu(Tensor(np.ones((2, channels, 5, 5), np.float32))) for channels in (32, 16, 16)]
+            alone = ledger.live
+            first = ops.concat(images[:2], axis=1)
+            grown = ops.concat([first, images[2]], axis=1)  # moves, and takes room for as much again
+            again = ops.concat([grown, images[2]], axis=1)
+            assert ledger.live == alone + 4 * 2 * 48 * 5 * 5 + room
+            del grown, first
+            gc.collect()
+            assert ledger.live == alone + room and again.shape[1] == 80
+            del again, images
+            gc.collect()
+        finally:
+            remove(ledger)
+    assert ledger.live == 0 and ledger.rooms == {}
+
+
+def test_room_for_what_concat_joins():
+    first, few, odd = (4, 32, 9, 9), (4, 16, 9, 9), (4, 12, 9, 9)
+    assert footprint.room_for([first, few], None) == 48, "a copy without room"
+    assert footprint.room_for([first, few], (32, 32)) == 96, "a copy with room for as much again"
+    assert footprint.room_for([first, few], (32, 47)) == 96
+    assert footprint.room_for([first, few], (32, 48)) == 0
+    assert footprint.room_for([first, few], (48, 96)) == 96, "the room belongs to another"
+    assert footprint.room_for([first, odd, few], (32, 96)) == 60, "blocks that begin anywhere are copied"
+    assert footprint.room_for([first, few, odd], (32, 96)) == 0
 
 
 def test_working_memory_of_a_convolution(counted):

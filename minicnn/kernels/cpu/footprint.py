@@ -4,6 +4,7 @@
     packed        the weights of a convolution in the order of its tiles, made for each call
     transformed   by Winograd, 36 numbers for each 9 weights; for their gradient, so much of the images at a time
     unpooled      between a convolution and its pooling, where these are two kernels: the images in full
+    room          behind what concat has made, for what the next concat joins to it
 
 nn/memory.py predicts with it how much memory a training step takes. Numba is not needed to know, so it is not imported:
 the rules here repeat, roughly, what convolution.py decides and blocked_winograd.py plans. tests/nn/test_memory.py
@@ -13,6 +14,7 @@ measures steps, and tells when they no longer do.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,16 @@ def convolution_bytes(kernel: str, x: Shape, w: Shape, y: Shape, window: Window,
         band = max(get_num_threads() * BAND_OF_TILES_BYTES, 4 * transformed)
         needed += min(band, 9 * (image_bytes(x, dtype) + image_bytes(y, dtype)) // 4)
     return needed + transformed
+
+
+def room_for(parts: Sequence[Shape], filled: tuple[int, int] | None) -> int:
+    """For how many channels concat takes memory when it joins images of these shapes, 0 if the first have room behind
+    them (blocked_joining.Room). filled: (channels there, channels there is room for) if concat has made the first."""
+    channels = sum(part[1] for part in parts)
+    if filled is None or any(part[1] % BLOCK for part in parts[:-1]):
+        return channels
+    newest = filled[0] == parts[0][1]
+    return 0 if newest and channels <= filled[1] else 2 * channels
 
 
 def _in_blocks(x: Shape, w: Shape, y: Shape, groups: int, itemsize: int) -> bool:
