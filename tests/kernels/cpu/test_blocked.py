@@ -85,6 +85,17 @@ def test_memory_is_used_again_once_its_last_array_is_gone():
     assert (third == 3).all() and (fourth == 4).all() and (second == 2).all()
 
 
+def test_the_shortest_free_piece_that_fits_is_cut():
+    """So that long ones stay long: with the first of them a step of MobileNetV2 takes an eighth more."""
+    pool, unit = memory._Pool(), memory.LARGE
+    starts = [pool.take(size * unit) for size in (4, 1, 2, 1, 2, 1)]
+    for place, size in ((0, 4), (4, 2), (2, 2)):
+        pool.given_back.append((starts[place], size * unit))
+    assert pool.take(2 * unit) == starts[2], "of equals the first"
+    assert pool.take(2 * unit) == starts[4]
+    assert pool.take(3 * unit) == starts[0]
+
+
 def test_free_neighbours_are_joined_and_whole_segments_go_back():
     memory.release()
     used, free = memory._pool.used_bytes, memory._pool.free_bytes
