@@ -27,6 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.kernels.cpu import microkernels
+from minicnn.kernels.cpu.drivers import driver
+from minicnn.kernels.cpu.microkernels import call_tile, place
+from minicnn.kernels.cpu.threads import parallel_for
 from tests.benchmarks.sides import image_shape, network
 from tests.benchmarks.turns import Server, parsed, parser, write
 
@@ -48,28 +52,16 @@ class Machine:
 
     def flops(self) -> dict[str, float]:
         """10⁹ operations a second of fma_tile, a multiply-add being two; the best of some bursts."""
-        import numba
-
-        from minicnn.kernels.cpu import microkernels
-        from minicnn.kernels.cpu.threads import parallel_for
-
-        call_tile, place = microkernels.call_tile, microkernels.place
         machine = microkernels.machine()
         rows, vectors, lanes = machine.tile_rows, machine.tile_vectors, machine.lanes("float32")
         tile = microkernels.address("float32", microkernels.fma_tile, rows=rows, vectors=vectors)
         width = vectors * lanes
 
-        @numba.njit(nogil=True)
-        def multiply(share, first, last, tile, repeats, depth, c_row, a, offsets, b, c):
-            arguments = (depth, place(a[share], 0), place(offsets, 0), place(b[share], 0), place(c[share], 0), c_row, 0)
-            for _ in range(repeats):
-                call_tile(tile, arguments)
-
         a, b, c = (_on_a_cache_line((self.threads, size)) for size in (DEPTH * rows, DEPTH * width, rows * width))
         offsets, repeats = np.arange(DEPTH) * width * 4, 4_000
 
         def work() -> None:
-            parallel_for(self.threads, multiply, tile, repeats, DEPTH, width * 4, a, offsets, b, c)
+            parallel_for(self.threads, _multiply, tile, repeats, DEPTH, width * 4, a, offsets, b, c)
 
         work()
         operations = 2 * self.threads * repeats * DEPTH * rows * width
@@ -88,6 +80,14 @@ class Machine:
                 thread.join()
 
         return {"gbytes": 2 * BYTES / _least_seconds(work) / 1e9}
+
+
+@driver
+def _multiply(share, first, last, tile, repeats, depth, c_row, a, offsets, b, c):
+    for _ in range(repeats):
+        call_tile(
+            tile, (depth, place(a[share], 0), place(offsets, 0), place(b[share], 0), place(c[share], 0), c_row, 0)
+        )
 
 
 def _on_a_cache_line(shape: tuple[int, ...]) -> np.ndarray:
