@@ -104,7 +104,9 @@ def test_free_neighbours_are_joined_and_whole_segments_go_back():
     for order in (slice(0, None, 2), slice(1, None, 2)):
         for place in range(12)[order]:
             arrays[place] = None
+    segments = set(memory._pool.segments)
     large = memory.empty((12 << 20,))  # as much as all of them
+    assert set(memory._pool.segments) == segments
     assert memory._pool.used_bytes - used == 12 << 22
     assert memory._pool.free_bytes <= free + memory.SEGMENT
     del large

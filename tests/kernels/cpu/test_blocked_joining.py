@@ -93,12 +93,14 @@ def test_what_grows_is_not_copied_and_older_results_stay():
         grown.append(cpu.concat([grown[-1], blocked(part)], 1))
     owners = {id(x.room.memory) for x in grown}
     assert len(owners) == 3  # of 2, of 3 to 6, of 7 to 14 blocks: twice as large as it had to be at first
-    branch = cpu.concat([grown[3], blocked(parts[0])], 1)  # where its room is taken
+    branch = cpu.concat([grown[3], blocked(parts[0])], 1)  # where its room is full
+    other = cpu.concat([grown[6], blocked(parts[0])], 1)  # where the place behind it is taken, though there is room
     again = cpu.concat([branch, parts[1], blocked(parts[2][:, :7])], 1)  # several at once, the last not a whole block
     not_whole = cpu.concat([again, parts[3]], 1)
     for n, x in enumerate(grown):
         check(x, np.concatenate(parts[: n + 2], 1))
     check(branch, np.concatenate([*parts[:5], parts[0]], 1))
+    check(other, np.concatenate([*parts[:8], parts[0]], 1))
     check(again, np.concatenate([*parts[:5], *parts[:2], parts[2][:, :7]], 1))
     check(not_whole, np.concatenate([*parts[:5], *parts[:2], parts[2][:, :7], parts[3]], 1))
 
