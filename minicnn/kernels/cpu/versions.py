@@ -20,9 +20,10 @@ PACKAGE = __name__.split(".")[0]
 
 
 def version_of(*functions: Any) -> bytes:
-    """A digest that changes with anything that these can reach in this package by the names that they use."""
+    """A digest that changes with anything that these can reach by the names that they use, here or in their package."""
     digest = hashlib.sha256()
     seen: set[Any] = set()
+    packages = {PACKAGE, *(_package(getattr(f, "__wrapped__", f)) for f in functions)}
     waiting = [*functions]
     while waiting:
         thing = waiting.pop()
@@ -37,7 +38,7 @@ def version_of(*functions: Any) -> bytes:
             waiting.append(thing.fget)
         elif isinstance(thing, staticmethod | classmethod):
             waiting.append(thing.__func__)
-        elif isinstance(thing, FunctionType | type) and _ours(thing) and thing not in seen:
+        elif isinstance(thing, FunctionType | type) and _package(thing) in packages and thing not in seen:
             seen.add(thing)
             if isinstance(thing, type):
                 waiting += [*vars(thing).values(), *thing.__bases__]
@@ -48,8 +49,8 @@ def version_of(*functions: Any) -> bytes:
     return digest.digest()
 
 
-def _ours(thing: Any) -> bool:
-    return thing.__module__.split(".")[0] == PACKAGE
+def _package(thing: Any) -> str:
+    return thing.__module__.split(".")[0]
 
 
 @functools.cache

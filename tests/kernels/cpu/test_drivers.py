@@ -116,6 +116,7 @@ def pieces(share, first, last, x, y):
     y[6:8] = 0
     y[8:8] = 5
     y[9:8] = 5
+    y[9:8] = 0
     y[9 : 9 + len(rest)] = rest
     part, rest = rest, part
     y[1] = part[0] - rest[0]
@@ -151,6 +152,9 @@ def floats(share, first, last, x, y):
     y[last + 2] = np.exp(largest) + np.log(total) * 2
     y[last + 3] = last // 2 - largest
     y[last + 4] = (largest > 0) & (total < 0)
+    nan = total - total + x[last]
+    y[0] = (nan != nan) + 2 * (nan == nan) + 4 * (nan < 1) + 8 * (nan >= 1)
+    y[1] = 5 if nan > 1 or nan <= 1 else nan
 
 
 def memory(share, first, last, x, y):
@@ -175,8 +179,12 @@ CASES = {
     "pieces of bytes": (pieces, (1, 8), (np.arange(9, dtype=np.uint8), np.full(20, 250, np.uint8))),
     "tables": (tables, (1, 2), (RNG.standard_normal((3, 4)), np.arange(18.0).reshape(2, 3, 3), np.zeros(22))),
     "records": (records, (0, 2), (np.array([(1, 2, 3), (4, -5, 6.5)], RECORD), np.zeros(6))),
-    "float32": (floats, (0, 9), (RNG.standard_normal(9).astype(np.float32), np.zeros(14, np.float32))),
-    "float64": (floats, (0, 9), (RNG.standard_normal(9), np.zeros(14))),
+    "float32": (
+        floats,
+        (0, 9),
+        (np.append(RNG.standard_normal(9), np.nan).astype(np.float32), np.zeros(14, np.float32)),
+    ),
+    "float64": (floats, (0, 9), (np.append(RNG.standard_normal(9), np.nan), np.zeros(14))),
     "memory": (memory, (0, 9), (RNG.standard_normal(9), np.zeros(9))),
 }
 
@@ -229,9 +237,57 @@ def test_other_kinds_of_arguments_are_compiled_for():
     body = driver(floats)
     for dtype in (np.float32, np.float64, np.float32):
         y = np.zeros(14, dtype)
-        body(0, 0, 9, np.ones(9, dtype), y)
+        body(0, 0, 9, np.ones(10, dtype), y)
         assert y[9] == 9
     assert len(body.entries) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_fixed_has_a_kind_too(dtype):
+    y = np.zeros(14, dtype)
+    FLOATS(0, 0, 9, Fixed(np.full(10, 2, dtype), y))
+    assert y[9] == 36
+
+
+FLOATS = driver(floats)
+
+
+@driver
+def sum_of_many(n, x):
+    many = np.zeros(n, np.int64)
+    for i in range(n):
+        many[i] = i + x[0]
+    total = 0
+    for i in range(n):
+        total += many[i]
+    return total
+
+
+def asks_for_memory(share, first, last, x, y):
+    for i in range(first, last):
+        y[i] = sum_of_many(x[1], x)
+
+
+def test_memory_of_a_part_is_given_back_when_it_returns():
+    """Else 1000 times 80 KB would be more than a stack has."""
+    y = np.zeros(1000, np.int64)
+    driver(asks_for_memory)(0, 0, 1000, np.array([0, 10_000]), y)
+    assert (y == 10_000 * 9_999 // 2).all()
+
+
+def by_size(share, first, last, x):
+    if x.itemsize == 8:
+        x[0] = 8
+    else:
+        x.something()
+
+
+def test_a_condition_that_is_known_compiles_one_branch():
+    x = np.zeros(3)
+    driver(by_size)(0, 0, 1, x)
+    assert x[0] == 8
+    with pytest.raises(ArgumentError, match="something"):
+        driver(by_size)(0, 0, 1, x.astype(np.float32))
 
 
 def generator(share, first, last, x):
@@ -267,14 +323,21 @@ def two_kinds(share, first, last, x):
     x[0:1] = np.zeros(1, np.float32)
 
 
+def from_the_end(share, first, last, x):
+    x[-1] = 0
+
+
 def power(share, first, last, x):
     x[0] = x[0] ** 2
 
 
-@pytest.mark.parametrize("function", [generator, method, keyword, other_type, unknown, endless, two_kinds, power])
+@pytest.mark.parametrize(
+    "function", [generator, method, keyword, other_type, unknown, endless, two_kinds, power, from_the_end]
+)
 def test_what_is_not_in_the_language_is_refused(function):
     with pytest.raises(
-        ArgumentError, match={endless: "np.empty", two_kinds: "another type"}.get(function, function.__name__)
+        ArgumentError,
+        match={endless: "np.empty", two_kinds: "another type", from_the_end: "-1"}.get(function, function.__name__),
     ):
         driver(function)(0, 0, 2, np.zeros(3))
 

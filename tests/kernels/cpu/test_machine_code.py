@@ -132,9 +132,6 @@ def has_a_set(name):
     return name in {"a", "b", "c", "d", "e"}
 
 
-has_a_set.__module__ = "minicnn"
-
-
 def version():
     return version_of(interleave.interleave_pixels, code.Code, has_a_set)
 
@@ -153,7 +150,6 @@ def test_constants_change_a_version(monkeypatch):
     def kernel():
         return machine_code.DIGEST + len(MACHINES) + microkernels.AVX512.bits
 
-    kernel.__module__ = "minicnn"
     before = version_of(kernel)
     monkeypatch.setattr(machine_code, "DIGEST", 33)
     changed = version_of(kernel)
@@ -162,6 +158,21 @@ def test_constants_change_a_version(monkeypatch):
 
 
 MACHINES: dict[str, int] = {}
+
+
+@pytest.mark.parametrize("module", ["tests.kernels", "minicnn.kernels", "somebody.own"])
+def test_functions_of_any_package_have_versions(module):
+    """Who writes kernels elsewhere, and edits them, gets them compiled again."""
+
+    def kernel():
+        return 1
+
+    def edited():
+        return 2
+
+    for function in (kernel, edited):
+        function.__module__ = module
+    assert version_of(kernel) != version_of(edited)
 
 
 def test_a_version_is_that_of_another_process():
