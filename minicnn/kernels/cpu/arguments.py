@@ -51,10 +51,10 @@ def address_of(array: np.ndarray) -> int:
 def kind(array: np.ndarray) -> Any:
     """What of an array decides for which types a kernel is compiled."""
     number = array.dtype.num
-    return (number if number != _RECORD else array.dtype, array.ndim)
+    return (number if number != RECORD else array.dtype, array.ndim)
 
 
 _address_of: Any
 _byte_at: Any
 _address_of, _byte_at = ctypes.addressof, ctypes.c_char.from_buffer
-_RECORD = np.dtype(np.void).num
+RECORD = np.dtype(np.void).num

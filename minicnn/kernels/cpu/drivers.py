@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from .arguments import Fixed, brief, kind, unpacked
+from .arguments import RECORD, Fixed, address_of, unpacked
 from .flow import INT, Flow
 from .microkernels import compiled
 from .translation import Body
@@ -52,9 +52,12 @@ class Driver:
         words: list[int] = []
         kinds: list[Any] = []
         for a in args:
-            if type(a) is np.ndarray:
-                words += brief(a)
-                kinds.append(kind(a))
+            if type(a) is np.ndarray:  # all of brief(a) and kind(a), but for the calls
+                words.append(address_of(a) if a.size else 0)
+                words += a.shape
+                number = a.dtype.num
+                kinds.append(number if number != RECORD else a.dtype)
+                kinds.append(a.ndim)
             elif type(a) is Fixed:
                 words += a.brief
                 kinds.append(a.kind)
