@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as report
-from tests.benchmarks import picture, roofline, scaling, train_step, turns
+from tests.benchmarks import ops, picture, roofline, scaling, train_step, turns
 
 
 class Clock:
@@ -143,3 +143,22 @@ def test_parts_are_commands_that_exist():
         command = report.command(part, args)
         assert command[2] == f"tests.benchmarks.{name}" and (report.ROOT / "tests/benchmarks" / f"{name}.py").exists()
         assert ("--compile" in command) == (part == "train")
+
+
+def test_the_peak_is_measured_on_our_tile():
+    assert roofline.Machine(SimpleNamespace(threads=1)).flops()["gflops"] > 0
+
+
+def test_ops_are_those_that_the_network_calls(tmp_path):
+    """LeNet-5's five, with what its forward pass multiplies and adds; and one of them computed in both layouts."""
+    side = ops.Ours(SimpleNamespace(model="lenet5", batch=2, threads=0))
+    assert sorted(case.call.op for case in side.cases) == ["Conv2dReLUMaxPool2d"] * 2 + ["Linear"] * 3
+    assert sum(case.macs * case.count for case in side.cases) == 2 * 416_520
+    index = next(i for i, case in enumerate(side.cases) if case.call.inputs[0].shape[1] == 6)
+    assert side.results(index, str(tmp_path / "results.npz")) == 3
+    with np.load(tmp_path / "results.npz") as found:
+        plain = list(found.values())
+    assert [array.shape for array in plain] == [(2, 400), (2, 6, 14, 14), (16, 6, 5, 5), (16,)]
+    side.set_up(index, "blocks")
+    for array, tensor in zip(plain, (side.y, *side.backward()), strict=True):
+        np.testing.assert_allclose(tensor.numpy(), array, rtol=1e-4, atol=1e-6)
