@@ -118,7 +118,7 @@ def take_turns(servers: Sequence[Server], repeats: int, **request: Any) -> list[
 def compared(ours: Sequence[float], theirs: Sequence[float], name: str = "") -> dict[str, float]:
     """The median of their time, and the median and quartiles of the ratios theirs / ours: above 1 we are faster."""
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     name = f"{name}_" if name else ""
     return {f"{name}ms": statistics.median(theirs), f"{name}ratio": middle, f"{name}ratio_low": low,
             f"{name}ratio_high": high}  # fmt: skip
