@@ -1,6 +1,6 @@
 """The fast book. What NumPy does well is left to NumPy; what it does badly is compiled, in the modules listed here.
 
-They are imported when first called, since importing Numba alone takes longer than many a small computation.
+They are imported when first called, since to import LLVM, or even Numba, takes longer than many a small computation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How the CPU kernels are compiled: on first use, once per machine, and never silently.
+"""Kernels that Numba compiles: on first use, once per machine, and never silently.
+
+Drivers (drivers.py) are compiled thirty times as fast. Numba is for loops that compute with floats in ways which their
+language has no words for: activations, batch norm, LRN, pooling, resizing of planes.
 
     @jit                       Numba compiles on the first call with new types ...
     def kernel(...): ...       ... and keeps the machine code on disk: __pycache__ beside the source, or the user's

@@ -200,7 +200,7 @@ _NOWHERE = Fixed(np.zeros(1, np.int32))  # for passes that neither pool nor unpo
 
 
 def _plain(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """x, or a copy, contiguous, aligned and writeable: one type for Numba to compile for, instead of many."""
+    """x, or a copy, contiguous, aligned and writeable, as drivers read it."""
     x = np.asarray(x, dtype)
     return x if x.flags.carray else x.copy(order="C")
 

@@ -27,7 +27,6 @@ from .products import matmul
 from .threads import get_num_threads, parallel_for, scratch
 
 MOST_WEIGHTS = 1 << 17  # elements of w
-index = np.uintp  # Numba lets a signed index count from the end, and that test keeps the compiler from making vectors
 LEAST_ROWS, MOST_ROWS = 4, 1 << 12  # of x
 SMALL = 1 << 18  # fewer multiply-adds are finished before a second thread has woken up
 CHUNK = 64  # vectors of a dot product at a time: a row of each operand is 4 KB, so that a tile's stay in L1
@@ -85,7 +84,7 @@ def _fits(x: np.ndarray, w: np.ndarray) -> bool:
 
 
 def _plain(x: np.ndarray) -> np.ndarray:
-    """x, or a copy, contiguous, aligned and writeable: one type for Numba to compile for, instead of many."""
+    """x, or a copy, contiguous, aligned and writeable, as drivers read it."""
     return x if x.flags.carray else x.copy(order="C")
 
 
@@ -191,8 +190,8 @@ def _linear(share, first, last, sizes, x, w, b, y, relu, offsets, dot, mover, wo
     for n in range(first, last):
         row = c[(n - first) * columns :]
         for o in range(s.outputs):
-            value = row[index(o)] + b[index(o)]
-            y[index(n), index(o)] = 0 if (value <= 0) & (relu != 0) else value  # this way round NaN is kept
+            value = row[o] + b[o]
+            y[n, o] = 0 if (value <= 0) & (relu != 0) else value  # this way round NaN is kept
 
 
 @driver
@@ -202,14 +201,14 @@ def _linear_gradient(share, first, last, sizes, shares, gy, y, relu, x, w, gx, g
     images, rows = len(gy) // s.outputs, s.tile_rows
     g, rest = work[share][: images * s.outputs], work[share][images * s.outputs :]
     for i in range(images * s.outputs):
-        value = gy[index(i)]
-        g[index(i)] = value if (y[index(i)] > 0) | (relu == 0) else 0
+        value = gy[i]
+        g[i] = value if (y[i] > 0) | (relu == 0) else 0
     if len(gb):
         o0, o1 = s.outputs * first // shares, s.outputs * last // shares
         gb[o0:o1] = 0
         for n in range(images):
             for o in range(o0, o1):
-                gb[index(o)] += g[index(n * s.outputs + o)]
+                gb[o] += g[n * s.outputs + o]
     factor, a = rest[: max(images, s.outputs) * s.pitch], rest[max(images, s.outputs) * s.pitch :]
     if len(gx):
         panels = (images + rows - 1) // rows
@@ -218,7 +217,7 @@ def _linear_gradient(share, first, last, sizes, shares, gy, y, relu, x, w, gx, g
             for o in range(s.outputs):
                 for r in range(rows):
                     n = min(panel * rows + r, images - 1)  # past the last: computed and not used
-                    a[index(((panel - p0) * s.outputs + o) * rows + r)] = g[index(n * s.outputs + o)]
+                    a[((panel - p0) * s.outputs + o) * rows + r] = g[n * s.outputs + o]
         weights = _whole_vectors(s, w, 0, s.outputs, mover, factor)
         _multiply(s, s.outputs, p0, p1, weights, offsets, tiles, mover, a, gx)
     if len(gw):
@@ -228,7 +227,7 @@ def _linear_gradient(share, first, last, sizes, shares, gy, y, relu, x, w, gx, g
             for n in range(images):
                 for r in range(rows):
                     o = min(panel * rows + r, s.outputs - 1)
-                    a[index(((panel - p0) * images + n) * rows + r)] = g[index(n * s.outputs + o)]
+                    a[((panel - p0) * images + n) * rows + r] = g[n * s.outputs + o]
         images_rows = _whole_vectors(s, x, 0, images, mover, factor)
         _multiply(s, images, p0, p1, images_rows, offsets, tiles, mover, a, gw)
 

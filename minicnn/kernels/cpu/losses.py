@@ -6,9 +6,9 @@
 
 A row is the classes of one image, or of one pixel. Its targets q (see class_targets) are a number at its label plus,
 with label smoothing, a number for each class. Rows are shared out among the threads; the losses of all rows are added
-up at the end, in one order. Numba calls exp once for each number, which takes some nanoseconds; for float32 it is
-written out below as arithmetic without branches, of which the compiler makes vectors. So it does of sums and maxima, as
-there are LANES of each.
+up at the end, in one order. The C library's exp takes some nanoseconds for each number; for float32 it is written out
+below as arithmetic without branches, of which the compiler makes vectors. So it does of sums and maxima, as there are
+LANES of each.
 
     operations   about 20 for each logit, most of them of exp's polynomial
     bytes        z read once (forward); z read and gz written (backward)
@@ -29,7 +29,6 @@ SMALL = 1 << 14  # logits that one thread has dealt with before a second has wok
 FEW = 1 << 12  # logits up to which exp by exp is quick enough, and compiles in a fifth of the time: LeNet's first step
 BLOCK = 1 << 11  # logits whose exponentials are computed in one go
 LANES = 16
-index = np.uintp  # an index that cannot count from the end: needed for vectors
 
 
 def softmax_cross_entropy(
@@ -74,7 +73,7 @@ def _for_positions(z: np.ndarray, body: Callable[..., None], labels: np.ndarray,
 
 
 def _plain(x: np.ndarray) -> np.ndarray:
-    """x, or a copy, in plain order: one type for Numba to compile for."""
+    """x, or a copy, in plain order, as drivers read it."""
     return x if x.flags.carray else x.copy(order="C")
 
 
@@ -170,9 +169,9 @@ def _gradient(share, first, last, z, labels, at_label, everywhere, g, gz):
             g_i = g[i if len(g) > 1 else 0]
             factor = g_i * (at_label[labels[i]] + total) / _sum(e, own, classes, work)
             for c in range(classes):
-                gz[n, index(c), place] = factor * e[index(own + c)]
+                gz[n, c, place] = factor * e[own + c]
             for c in range(len(everywhere)):
-                gz[n, index(c), place] -= g_i * everywhere[index(c)]
+                gz[n, c, place] -= g_i * everywhere[c]
             gz[n, labels[i], place] -= g_i * at_label[labels[i]]
 
 
@@ -183,10 +182,10 @@ def _exponentials(z, start, stop, largest, e, work):
     for i in range(start, stop):
         n, place, own = i // area, i % area, (i - start) * classes
         for c in range(classes):
-            e[index(own + c)] = z[n, index(c), place]
+            e[own + c] = z[n, c, place]
         largest[i - start] = _max(e, own, classes, work)
         for c in range(classes):
-            e[index(own + c)] -= largest[i - start]
+            e[own + c] -= largest[i - start]
     _exp(e, (stop - start) * classes, work)
 
 
@@ -199,8 +198,8 @@ def _max(x, start, count, lanes):
         lanes[:LANES] = -np.inf
         for place in range(start, start + whole, LANES):
             for lane in range(LANES):
-                y = x[index(place + lane)]
-                lanes[index(lane)] = y if y > lanes[index(lane)] else lanes[index(lane)]
+                y = x[place + lane]
+                lanes[lane] = y if y > lanes[lane] else lanes[lane]
         for lane in range(LANES):
             largest = lanes[lane] if lanes[lane] > largest else largest
     for place in range(start + whole, start + count):
@@ -216,7 +215,7 @@ def _sum(e, start, count, lanes):
         lanes[:LANES] = 0
         for place in range(start, start + whole, LANES):
             for lane in range(LANES):
-                lanes[index(lane)] += e[index(place + lane)]
+                lanes[lane] += e[place + lane]
         for lane in range(LANES):
             total += lanes[lane]
     for place in range(start + whole, start + count):
@@ -242,12 +241,12 @@ def _exp(e, count, power):
     else:
         bits = power.view(np.int32)
         for i in range(count):
-            x = LEAST if e[index(i)] < LEAST else e[index(i)]
-            power[index(i)] = x * PER_LN2 + ROUND
+            x = LEAST if e[i] < LEAST else e[i]
+            power[i] = x * PER_LN2 + ROUND
         for i in range(count):
-            bits[index(i)] = (bits[index(i)] << 23) + ONE
+            bits[i] = (bits[i] << 23) + ONE
         for i in range(count):
-            x = LEAST if e[index(i)] < LEAST else e[index(i)]
+            x = LEAST if e[i] < LEAST else e[i]
             k = (x * PER_LN2 + ROUND) - ROUND
             r = (x - k * HIGH) - k * LOW
             y = TAYLOR[7]
@@ -258,4 +257,4 @@ def _exp(e, count, power):
             y = y * r + TAYLOR[2]
             y = y * r + TAYLOR[1]
             y = y * r + TAYLOR[0]
-            e[index(i)] = 0 if e[index(i)] < LEAST else y * power[index(i)]
+            e[i] = 0 if e[i] < LEAST else y * power[i]

@@ -14,10 +14,11 @@ fma_tile: outer products. Each step takes one number from each of `rows` rows of
 dot_tile: inner products of `rows` rows of A with `columns` rows of B, both read along the pixels; one register per
     product collects `lanes` partial sums, which are added up at the end. No operand has to be transposed.
 
-Numba's own loops use registers of half the width and reload the tile in each step, three times slower; so these two
-are written as LLVM instructions and compiled straight through llvmlite: about 15 ms each, when first asked for, and
-called by address (`call_tile`). The machine decides lanes and tile: we ask LLVM which registers it would use. All
-multiply-adds are `fmuladd`: fused where the CPU can, else a multiplication and an addition, never a library call.
+Loops that a compiler makes vectors of use registers of half the width and reload the tile in each step, three times
+slower; so these two are written as LLVM instructions and compiled straight through llvmlite, when first asked for:
+about 15 ms each, after that one to read it from disk (machine_code.py). Drivers call them by address (`call_tile`). The
+machine decides lanes and tile: we ask LLVM which registers it would use. All multiply-adds are `fmuladd`: fused where
+the CPU can, else a multiplication and an addition, never a library call.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A pass is given its share of the items and, for the rest, the address of its wor
 
     run(items, micro_kernel, [x, y, rows, ...])        micro_kernel(code, share, first, last, words)
 
-Numba compiles one function for all of them, of integers only; each pass costs what llvmlite needs for it, some 20 ms.
+One driver starts all of them; each pass costs what LLVM needs for it, some 20 ms, the first time.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _alone(body: Any, parts: list[tuple[int, int, int]], args: tuple[Any, ...]) 
 def _team() -> Any:
     global _workers
     if _workers is None:
-        _workers = importlib.import_module(".workers", __package__).Team()  # brings Numba: not before it is needed
+        _workers = importlib.import_module(".workers", __package__).Team()  # brings LLVM: not before it is needed
     return _workers
 
 

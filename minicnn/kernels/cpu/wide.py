@@ -163,7 +163,7 @@ def _multiply(s, tiles, steps, rows, depth, a, a_start, a_row, b, b_start, c, c_
         count = min(s.tile_rows, rows - i0)
         for k in range(depth):
             for i in range(count):
-                column[np.uintp(k * count + i)] = a[np.uintp(a_start + (i0 + i) * a_row + k)]
+                column[k * count + i] = a[a_start + (i0 + i) * a_row + k]
         for v in range(0, s.inputs // s.lanes, s.vectors):
             vectors = min(s.vectors, s.inputs // s.lanes - v)
             call_tile(

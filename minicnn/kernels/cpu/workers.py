@@ -15,9 +15,10 @@ without sleeping either.
 
 So nothing is ever late because a worker was: on a machine that is busy with other things the caller does it all.
 
-What is called is the machine code that Numba made of a kernel, by its own convention: a place for the result, one for
-an exception, then the arguments, an array as (owner, parent, elements, itemsize, address, shape, strides). All of
-these are 64-bit words, so that one small routine for each number of words can call any kernel.
+What is called is a driver (drivers.py), which reads its words itself; or the machine code that Numba made of a kernel,
+by its own convention: a place for the result, one for an exception, then the arguments, an array as (owner, parent,
+elements, itemsize, address, shape, strides). All of these are 64-bit words, so that one small routine for each number
+of words can call any kernel.
 """
 
 from __future__ import annotations
