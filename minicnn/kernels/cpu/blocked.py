@@ -86,7 +86,7 @@ class Blocked:
 
     def copy(self) -> np.ndarray:
         """(N, C, H, W), the caller's own."""
-        return self._plain.copy() if self._blocks is None else _to_plain(self.blocks(), self.shape)  # type: ignore[union-attr]
+        return _to_plain(self.blocks(), self.shape) if self._plain is None else self._plain.copy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.plain(), dtype=dtype, copy=copy)

@@ -17,6 +17,7 @@ tiles: v, of x, with what the transposed transforms make of gy (gradient_tile), 
     bytes        u: 4 times w, written once and read once for each band; v and m: 2¼ times x and y, in L2
     error        up to 2e-5 of the largest result, where the direct way has 1e-6: the factors of the transforms, up to
                  8, magnify rounding. Tested; never used for float64
+    NaN and ∞  reach all 4 × 4 outputs of a tile that reads them, not 3 × 3 of them alone; and ∞ may become NaN
 """
 
 from __future__ import annotations

@@ -34,6 +34,16 @@ _announced = False
 _engine: Any = None  # owns the machine code: it lives as long as the process
 
 
+def _after_fork() -> None:
+    """A forked child has only the thread that forked: another one may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def address(symbol: str, version: bytes, compile: Callable[[str], bytes]) -> int:
     """Where the function `symbol` is; compile(symbol) makes an object file of it, if there is none of this version."""
     version = hashlib.sha256(version + repr(llvm.llvm_version_info).encode()).digest()

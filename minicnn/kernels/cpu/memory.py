@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import os
 import threading
 from collections import deque
 from typing import Any
@@ -58,14 +59,13 @@ class _Pool:
         """The address of `size` bytes, a multiple of ALIGNMENT."""
         with self.lock:
             self._take_back()
-            self._used += size
             least, best = 0, -1
             for start, length in self.sizes.items():
                 if length >= size and (best < 0 or (length, start) < (least, best)):
                     least, best = length, start
-            if best >= 0:
-                return self._cut(best, size)
-            return self._cut(self._new_segment(size), size)
+            start = self._cut(best if best >= 0 else self._new_segment(size), size)
+            self._used += size  # not before: there may have been no memory
+            return start
 
     def _cut(self, start: int, size: int) -> int:
         rest = self.sizes.pop(start) - size
@@ -81,7 +81,11 @@ class _Pool:
         self._drop_segments()
         total = sum(memory.size for memory in self.segments.values())
         length = max(size, SEGMENT, total // 4 // ALIGNMENT * ALIGNMENT)
-        memory = np.empty(length + 2 * ALIGNMENT, np.uint8)  # a gap behind each, so that two are never joined
+        try:
+            memory = np.empty(length + 2 * ALIGNMENT, np.uint8)  # a gap behind each, so that two are never joined
+        except MemoryError:  # then no more than what is asked for
+            length = size
+            memory = np.empty(length + 2 * ALIGNMENT, np.uint8)
         start = memory.ctypes.data + -memory.ctypes.data % ALIGNMENT
         self.segments[start] = memory
         bisect.insort(self.starts, start)
@@ -118,6 +122,15 @@ class _Pool:
 
 _pool = _Pool()
 release = _pool.release
+
+
+def _after_fork() -> None:
+    """A forked child has only the thread that forked: another one may have held the lock."""
+    _pool.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Memory:

@@ -1,13 +1,15 @@
 """Images in blocks of channels: the layout itself, what looks at it, and the memory that it stands on."""
 
 import gc
+import os
+import signal
 
 import numpy as np
 import pytest
 
 from minicnn import Tensor, ops
 from minicnn.kernels import cpu
-from minicnn.kernels.cpu import memory
+from minicnn.kernels.cpu import machine_code, memory, microkernels
 from minicnn.kernels.cpu.blocked import Blocked, blocked, blocks_shape, plain
 
 SHAPES = [(2, 5, 3, 7), (1, 17, 5, 5), (3, 40, 1, 1), (2, 16, 16, 1), (1, 33, 4, 9), (0, 16, 2, 2), (2, 0, 3, 3)]
@@ -188,3 +190,32 @@ def test_backward_takes_no_plain_array_out_of_what_was_kept(kernel, op, monkeypa
     y = op(x)
     y.backward(ones(*y.shape))
     assert x.grad.shape == x.shape
+
+
+def test_where_memory_is_short_no_more_is_asked_for_than_needed(monkeypatch):
+    """And what cannot be had at all is not counted as used."""
+    pool, original = memory._Pool(), np.empty
+
+    def short(size, dtype):
+        if size > 2 << 20:
+            raise MemoryError
+        return original(size, dtype)
+
+    monkeypatch.setattr(memory.np, "empty", short)
+    pool.take(1 << 20)
+    with pytest.raises(MemoryError):
+        pool.take(4 << 20)
+    assert pool.used_bytes == 1 << 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_gets_memory_and_kernels_though_another_thread_was_just_asking_for_some():
+    with memory._pool.lock, machine_code._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # so that a child that waits for ever ends
+            memory.empty((1 << 18,))
+            microkernels.address("float64", microkernels.move_rows, cap=1234.5)  # of its own: not compiled before
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0

@@ -200,14 +200,29 @@ def test_winograd_is_not_worth_it_for_tiny_planes_and_made_for_no_other_window()
     assert not fits((9, 9), dilation=2) and not fits((9, 9), groups=2)
 
 
-def test_the_result_does_not_depend_on_the_number_of_threads(monkeypatch):
+@pytest.mark.parametrize("case", [CASES["deep"], (5, 16, 16, (40, 40), (3, 3), 1, 1, 1, 1)], ids=["deep", "many bands"])
+def test_the_result_does_not_depend_on_the_number_of_threads(case, monkeypatch):
+    monkeypatch.setattr(blocked_winograd, "L2_BYTES", 300_000)
+    forget()
     found = []
     for many in (1, 2, 3):
         monkeypatch.setattr(threads, "_threads", many)
-        x, w, gy, b, _, window, groups = numbers(CASES["deep"])
+        x, w, gy, b, _, window, groups = numbers(case)
         found.append([cpu.conv2d_weight(blocked(x), blocked(gy), window, groups, True)[0].tobytes(),
                       plain(cpu.conv2d(blocked(x), w, b, window, groups)).tobytes()])  # fmt: skip
+    forget()
     assert found[0] == found[1] == found[2]
+
+
+def test_winograd_spreads_what_is_not_finite_over_the_tiles_that_see_it_and_no_further():
+    """In the direct way ∞ at one pixel reaches 3 × 3 outputs; here all 4 × 4 of each tile that reads the pixel."""
+    x, w, *_, window, groups = numbers((1, 16, 16, (16, 16), (3, 3), 1, 1, 1, 1))
+    right = plain(blocked_conv.conv2d(x, w, None, window, groups))
+    x[0, 3, 5, 6] = np.inf  # read by the tile of outputs 4 to 7, in both axes, alone
+    found = plain(blocked_conv.conv2d(x, w, None, window, groups))
+    assert not np.isfinite(found[0, :, 4:7, 5:8]).any()
+    found[:, :, 4:8, 4:8] = right[:, :, 4:8, 4:8]
+    assert np.array_equal(found, right)
 
 
 def test_a_block_is_a_whole_number_of_vectors():
